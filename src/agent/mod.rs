@@ -1,0 +1,1 @@
+//! A goal -> steps that use tools.

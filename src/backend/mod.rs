@@ -1,0 +1,151 @@
+//! A plan -> numbers.
+//!
+//! [`plan`] is a forward pass as data. A [`Backend`] compiles it, with the
+//! checkpoint's weights, into an [`Executor`], which runs it over caches of keys
+//! and values. The CPU backend is the reference; the GPU backend must agree with it.
+//! Neither knows the other.
+
+pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+pub mod plan;
+
+use crate::error::Result;
+use crate::format::{LocalFuture, TensorTable};
+use plan::Plan;
+
+/// A device that can compile plans.
+pub trait Backend {
+    /// What it is called in reports: `cpu`, or the adapter's own name.
+    fn name(&self) -> &str;
+
+    /// Reads the plan's weights from `tensors` (each once) and makes the plan ready
+    /// to run.
+    ///
+    /// # Errors
+    /// What the tensors report; `out_of_memory` where weights, cache or scratch
+    /// exceed the budget; `not_finite` where a weight is NaN or infinite.
+    fn compile<'a>(
+        &'a self,
+        plan: &'a Plan,
+        tensors: &'a TensorTable,
+        options: &'a CompileOptions,
+    ) -> LocalFuture<'a, Result<Box<dyn Executor>>>;
+}
+
+/// What a compiled plan is allowed to use.
+#[derive(Debug, Clone)]
+pub struct CompileOptions {
+    /// How many tokens one cache can hold.
+    pub capacity_tokens: usize,
+    /// Refuse to load when weights, caches and scratch together pass this.
+    pub memory_budget_bytes: Option<u64>,
+}
+
+/// One of an executor's key/value caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CacheId(pub u32);
+
+/// The tokens of one pass. Row `r` is written to cache slot `len + r` and sees
+/// every slot before `len`, itself, and those earlier rows of the same pass that
+/// its `parents` chain names: a chain for prompts and plain speculation, a tree
+/// for tree speculation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Token ids, one a row.
+    pub tokens: Vec<u32>,
+    /// For each row, the earlier row it continues; `None` for one that continues
+    /// the cache. An empty vector means a chain.
+    pub parents: Vec<Option<u32>>,
+}
+
+impl Rows {
+    /// Rows that follow one another.
+    pub fn chain(tokens: impl Into<Vec<u32>>) -> Self {
+        Self {
+            tokens: tokens.into(),
+            parents: Vec::new(),
+        }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// How many rows lie between row `r` and the cache: its position is `len + depth`.
+    pub fn depth(&self, r: usize) -> usize {
+        if self.parents.is_empty() {
+            return r;
+        }
+        let mut depth = 0;
+        let mut at = r;
+        while let Some(parent) = self.parents[at] {
+            assert!(
+                (parent as usize) < at,
+                "row {at} names a later parent {parent}"
+            );
+            at = parent as usize;
+            depth += 1;
+        }
+        depth
+    }
+}
+
+/// Which rows' logits come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: a prompt chunk that is not the last.
+    None,
+    /// The last row only.
+    Last,
+    /// Every row.
+    All,
+}
+
+/// A plan with its weights, ready to run.
+pub trait Executor {
+    /// A new, empty cache.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    fn new_cache(&mut self) -> Result<CacheId>;
+
+    /// How many tokens a cache holds.
+    fn cache_len(&self, cache: CacheId) -> usize;
+
+    /// How many tokens a cache can hold.
+    fn capacity_tokens(&self) -> usize;
+
+    /// Forgets everything after the first `len` tokens. Costs nothing.
+    fn truncate(&mut self, cache: CacheId, len: usize);
+
+    /// A copy that goes its own way.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    fn fork(&mut self, cache: CacheId) -> Result<CacheId>;
+
+    /// Frees a cache.
+    fn drop_cache(&mut self, cache: CacheId);
+
+    /// Runs `rows` against `cache`, appends them to it, and returns the logits asked
+    /// for, row-major `[rows, vocab]`.
+    ///
+    /// A row's result does not depend on how many rows run beside it, to the bit.
+    ///
+    /// # Errors
+    /// `context_overflow` where the cache cannot take the rows; `not_finite` where a
+    /// logit that comes back is NaN; `gpu_lost`, `gpu_failed`.
+    fn forward<'a>(
+        &'a mut self,
+        cache: CacheId,
+        rows: &'a Rows,
+        logits: LogitRows,
+    ) -> LocalFuture<'a, Result<Vec<f32>>>;
+}

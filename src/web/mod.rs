@@ -1,0 +1,1 @@
+//! The crate as a WebAssembly module: the only place that knows JavaScript.

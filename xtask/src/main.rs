@@ -1,0 +1,2 @@
+//! `cargo xtask <verb>`: builds, serves and tests the project.
+fn main() {}
