@@ -31,6 +31,9 @@ pub mod decode;
 pub mod error;
 pub mod format;
 pub mod model;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+pub(crate) mod testing;
 pub mod tokenizer;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
