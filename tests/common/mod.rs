@@ -18,9 +18,9 @@ pub fn shared(path: &str) -> Option<PathBuf> {
         .map(|root| root.join(path))
         .find(|p| p.exists());
     if found.is_none() {
-        eprintln!(
-            "skipped: shared/{path} is not here (set TANDEM_SHARED to the folder that has it)"
-        );
+        let why =
+            format!("shared/{path} is not here (set TANDEM_SHARED to the folder that has it)");
+        skip("shared", &why);
     }
     found
 }
@@ -31,4 +31,18 @@ fn candidates() -> Vec<PathBuf> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     vec![root.join("../shared"), root.join("../../shared")]
+}
+
+/// Says that the calling test tests nothing, and why; the caller then returns.
+///
+/// `what` is what is missing, in one word: `gpu`, `browser`, `shared`. Where
+/// `TANDEM_REQUIRE` (comma-separated) names it, this panics instead. `cargo xtask
+/// test` counts the line printed here, so a skip is never a silent pass.
+pub fn skip(what: &str, why: &str) {
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|name| name.trim() == what),
+        "TANDEM_REQUIRE={required}, but: {why}"
+    );
+    eprintln!("skipped: {what}: {why}");
 }
