@@ -10,8 +10,8 @@ pub mod cpu;
 pub mod gpu;
 pub mod plan;
 
-use crate::error::Result;
-use crate::format::{LocalFuture, TensorTable};
+use crate::error::{Code, Error, Result};
+use crate::format::{DType, LocalFuture, TensorTable};
 use plan::Plan;
 
 /// A device that can compile plans.
@@ -34,12 +34,15 @@ pub trait Backend {
 }
 
 /// What a compiled plan is allowed to use.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
     /// How many tokens one cache can hold.
     pub capacity_tokens: usize,
     /// Refuse to load when weights, caches and scratch together pass this.
     pub memory_budget_bytes: Option<u64>,
+    /// Quantise matrices whose element type is wider than this to it as they are
+    /// read; `None` keeps the file's own.
+    pub quantize: Option<DType>,
 }
 
 /// One of an executor's key/value caches.
@@ -124,6 +127,27 @@ pub trait Executor {
 
     /// Forgets everything after the first `len` tokens. Costs nothing.
     fn truncate(&mut self, cache: CacheId, len: usize);
+
+    /// Of the rows a tree pass appended at slots `base..`, keeps those at `base +
+    /// path[i]`, moves each to slot `base + i`, and forgets the rest: afterwards the
+    /// cache is as if the path had been run as a chain. `path` ascends.
+    ///
+    /// # Errors
+    /// `request_invalid` where `path` does not ascend or names slots that are not
+    /// there; `internal` from an executor that cannot move rows (then a path must be
+    /// `0, 1, 2, ..`).
+    fn keep(&mut self, cache: CacheId, base: usize, path: &[u32]) -> Result<()> {
+        if path
+            .iter()
+            .enumerate()
+            .any(|(i, &row)| i as u64 != u64::from(row))
+        {
+            let detail = "this executor cannot keep part of a tree";
+            return Err(Error::new(Code::Internal, "cache", detail));
+        }
+        self.truncate(cache, base + path.len());
+        Ok(())
+    }
 
     /// A copy that goes its own way.
     ///

@@ -104,11 +104,12 @@ pub struct Rope {
     pub n_rot: usize,
     /// Which dimensions pair up.
     pub pairing: RopePairing,
-    /// Angle per position of each pair, `[n_rot / 2]`, every scaling applied.
+    /// Angle per position of each pair, `[n_rot / 2]`, every scaling applied. Scalings
+    /// that depend on the context's length (longrope, dynamic NTK) are resolved for
+    /// the length the plan is written for: cached keys are already rotated, so
+    /// frequencies that change as a sequence grows would make a row depend on how the
+    /// rows before it were batched.
     pub inv_freq: Vec<f32>,
-    /// For context-dependent scalings (longrope): the frequencies to use for the
-    /// whole sequence once the context is longer than the first number.
-    pub long: Option<(usize, Vec<f32>)>,
     /// Multiplies cosine and sine (yarn, longrope).
     pub magnitude: f32,
 }
