@@ -1,1 +1,24 @@
-//! Logits -> tokens: sampling, drafting, verifying, stopping.
+//! Logits -> tokens.
+//!
+//! One *round* makes one to `k + 1` tokens: a [`draft::Drafter`] proposes `k`
+//! tokens, the target scores all of them in one pass, and the target's own draw at
+//! each position is kept for as long as it equals the proposal ([`round`]). Noise is
+//! shared and keyed by position ([`noise`]), so the text is a function of the seed and
+//! the target alone: drafts decide how fast it appears, never what it says.
+//!
+//! * [`sampling`]: a row of logits and what was said so far -> one token.
+//! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
+//! * [`cost`]: how far to guess, from what passes cost on this device.
+//! * [`stop`]: stop strings that never leak half a match.
+//! * [`generate`]: the loop that callers use.
+
+pub mod cost;
+pub mod draft;
+pub mod noise;
+pub mod round;
+pub mod sampling;
+pub mod sequence;
+pub mod stop;
+
+pub use sampling::{Sampler, SamplingParams};
+pub use sequence::Sequence;

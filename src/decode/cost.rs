@@ -1,0 +1,262 @@
+//! How far to guess: the planner.
+//!
+//! A round that drafts `k` tokens costs `k` draft steps and one target pass over
+//! `k + 1` rows, and makes `1 + a1 + a1 a2 + ...` tokens, where `ai` is the chance
+//! that the `i`-th guess is right once those before it were. The planner keeps all of
+//! these as measured on this device, and takes the `k` with the most tokens a second.
+//! Zero is a legal answer: speculation switches itself off where it would lose, and
+//! looks again from time to time by drafting without verifying (which costs a draft
+//! step, not a wider pass).
+
+use super::draft::MAX_DRAFT_TOKENS;
+
+/// Weight of a new measurement in a moving average of seconds.
+const COST_WEIGHT: f64 = 0.15;
+/// How fast acceptance forgets: a guess `n` guesses ago counts `0.97^n`.
+const ACCEPTANCE_DECAY: f64 = 0.97;
+/// Acceptance assumed before anything is known, and how many guesses that is worth.
+const PRIOR_ACCEPTANCE: f64 = 0.6;
+const PRIOR_GUESSES: f64 = 3.0;
+/// Another length must promise this much more before it is taken.
+const HYSTERESIS: f64 = 1.02;
+/// Rounds between looks while switched off: doubled after every look in vain.
+const FIRST_LOOK_ROUNDS: u32 = 16;
+const LAST_LOOK_ROUNDS: u32 = 128;
+
+/// A decayed count of hits among tries.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ratio {
+    hits: f64,
+    tries: f64,
+}
+
+impl Ratio {
+    fn observe(&mut self, hit: bool) {
+        self.hits = self.hits * ACCEPTANCE_DECAY + f64::from(u8::from(hit));
+        self.tries = self.tries * ACCEPTANCE_DECAY + 1.0;
+    }
+
+    /// The ratio, leaning towards `prior` while tries are few.
+    fn value(self, prior: f64, weight: f64) -> f64 {
+        (self.hits + prior * weight) / (self.tries + weight)
+    }
+}
+
+/// What passes cost on this device, in seconds; moving averages.
+#[derive(Debug, Clone)]
+pub struct Costs {
+    /// A target pass over `i` rows; 0 where not measured yet.
+    pass_s: [f64; MAX_DRAFT_TOKENS + 2],
+    /// One draft step.
+    draft_step_s: f64,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            pass_s: [0.0; MAX_DRAFT_TOKENS + 2],
+            draft_step_s: 0.0,
+        }
+    }
+}
+
+impl Costs {
+    /// A target pass over `rows` rows took `seconds`.
+    pub fn observe_pass(&mut self, rows: usize, seconds: f64) {
+        if let Some(slot) = self.pass_s.get_mut(rows) {
+            average(slot, seconds);
+        }
+    }
+
+    /// `tokens` draft steps took `seconds` together.
+    pub fn observe_draft(&mut self, tokens: usize, seconds: f64) {
+        if tokens > 0 {
+            average(&mut self.draft_step_s, seconds / tokens as f64);
+        }
+    }
+
+    /// Seconds of a target pass over `rows` rows: measured, or read off the line
+    /// through the nearest measurements, or half a pass more for every row.
+    pub fn pass_s(&self, rows: usize) -> f64 {
+        let measured = |range: &mut dyn Iterator<Item = usize>| {
+            range
+                .find(|&i| self.pass_s[i] > 0.0)
+                .map(|i| (i as f64, self.pass_s[i]))
+        };
+        let below = measured(&mut (1..=rows).rev());
+        let above = measured(&mut (rows..self.pass_s.len()));
+        let at = rows as f64;
+        match (below, above) {
+            (Some((x, y)), _) if x == at => y,
+            (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (at - x0) / (x1 - x0),
+            (Some((x0, y0)), None) => {
+                let before = measured(&mut (1..x0 as usize).rev());
+                let slope = before.map_or(0.5 * y0 / x0, |(x, y)| ((y0 - y) / (x0 - x)).max(0.0));
+                y0 + slope * (at - x0)
+            }
+            (None, Some((x1, y1))) => y1 * at / x1,
+            (None, None) => at,
+        }
+    }
+
+    /// Seconds of one draft step; a tenth of a target pass until it is measured.
+    pub fn draft_step_s(&self) -> f64 {
+        if self.draft_step_s > 0.0 {
+            self.draft_step_s
+        } else {
+            0.1 * self.pass_s(1)
+        }
+    }
+}
+
+fn average(slot: &mut f64, seconds: f64) {
+    *slot = if *slot == 0.0 {
+        seconds
+    } else {
+        *slot + COST_WEIGHT * (seconds - *slot)
+    };
+}
+
+/// How many tokens to draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DraftLength {
+    /// As many as pay on this device, which may be none.
+    Auto,
+    /// This many every round.
+    Fixed(usize),
+}
+
+/// The planner's answer for one round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// Tokens to draft.
+    pub num_draft_tokens: usize,
+    /// Draft, but let the target pass be one row wide: only to see whether the drafter
+    /// would have been right.
+    pub look_only: bool,
+    /// Tokens a second that this choice promises, over those of plain decoding.
+    pub expected_speedup: f64,
+}
+
+/// What a round was, as the planner sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed {
+    /// Tokens proposed.
+    pub num_draft_tokens: usize,
+    /// Of those, how many were right before the first wrong one.
+    pub num_accepted_tokens: usize,
+    /// Time spent proposing.
+    pub draft_s: f64,
+    /// Rows of the target pass.
+    pub rows: usize,
+    /// Time of the target pass.
+    pub pass_s: f64,
+}
+
+/// Chooses a draft length every round.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    length: DraftLength,
+    costs: Costs,
+    overall: Ratio,
+    by_position: [Ratio; MAX_DRAFT_TOKENS],
+    current: usize,
+    rounds_off: u32,
+    look_every: u32,
+}
+
+impl Planner {
+    /// A planner that starts from `costs` (of the warm-up, or of the last reply).
+    pub fn new(length: DraftLength, costs: Costs) -> Self {
+        Self {
+            length,
+            costs,
+            overall: Ratio::default(),
+            by_position: [Ratio::default(); MAX_DRAFT_TOKENS],
+            current: 0,
+            rounds_off: 0,
+            look_every: FIRST_LOOK_ROUNDS,
+        }
+    }
+
+    /// The costs as measured so far.
+    pub fn costs(&self) -> &Costs {
+        &self.costs
+    }
+
+    /// The chance that the guess at `position` (from 0) is right once those before it were.
+    pub fn acceptance(&self, position: usize) -> f64 {
+        let overall = self.overall.value(PRIOR_ACCEPTANCE, PRIOR_GUESSES);
+        self.by_position[position].value(overall, PRIOR_GUESSES)
+    }
+
+    /// Tokens a second of rounds that draft `k`.
+    fn tokens_per_s(&self, k: usize) -> f64 {
+        let mut reached = 1.0;
+        let mut tokens = 1.0;
+        for position in 0..k {
+            reached *= self.acceptance(position);
+            tokens += reached;
+        }
+        tokens / (k as f64 * self.costs.draft_step_s() + self.costs.pass_s(k + 1))
+    }
+
+    /// What to do this round, with room for `max` drafted tokens.
+    pub fn choose(&mut self, max: usize) -> Choice {
+        let max = max.min(MAX_DRAFT_TOKENS);
+        let plain = self.tokens_per_s(0);
+        let choice = |k: usize, look_only: bool, rate: f64| Choice {
+            num_draft_tokens: k,
+            look_only,
+            expected_speedup: rate / plain,
+        };
+        if let DraftLength::Fixed(k) = self.length {
+            let k = k.min(max);
+            return choice(k, false, self.tokens_per_s(k));
+        }
+        let rates: Vec<f64> = (0..=max).map(|k| self.tokens_per_s(k)).collect();
+        let best = (0..=max)
+            .max_by(|&a, &b| rates[a].total_cmp(&rates[b]))
+            .unwrap_or(0);
+        let current = self.current.min(max);
+        let k = if rates[best] > rates[current] * HYSTERESIS {
+            best
+        } else {
+            current
+        };
+        // Staying is not an excuse for losing.
+        let k = if rates[k] < rates[0] { 0 } else { k };
+        self.current = k;
+        if k > 0 || max == 0 {
+            (self.rounds_off, self.look_every) = (0, FIRST_LOOK_ROUNDS);
+            return choice(k, false, rates[k]);
+        }
+        self.rounds_off += 1;
+        if self.rounds_off < self.look_every {
+            return choice(0, false, plain);
+        }
+        self.rounds_off = 0;
+        self.look_every = (self.look_every * 2).min(LAST_LOOK_ROUNDS);
+        choice(1, true, plain)
+    }
+
+    /// Takes note of what a round cost and how far it was right.
+    pub fn observe(&mut self, round: &Observed) {
+        self.costs.observe_pass(round.rows, round.pass_s);
+        self.costs
+            .observe_draft(round.num_draft_tokens, round.draft_s);
+        for position in 0..round
+            .num_draft_tokens
+            .min(round.num_accepted_tokens + 1)
+            .min(MAX_DRAFT_TOKENS)
+        {
+            let hit = position < round.num_accepted_tokens;
+            self.overall.observe(hit);
+            self.by_position[position].observe(hit);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cost_tests.rs"]
+mod tests;

@@ -1,0 +1,92 @@
+//! Who guesses.
+//!
+//! A [`Drafter`] proposes how the text goes on. A wrong proposal costs time and
+//! nothing else, so drafters are free to guess as they like: a small model
+//! ([`ModelDrafter`]), what followed the same words before ([`NgramDrafter`]), or one
+//! where the other has nothing to say ([`FirstOf`]).
+
+mod model;
+mod ngram;
+
+pub use model::ModelDrafter;
+pub use ngram::NgramDrafter;
+
+use super::sampling::{History, Sampler};
+use crate::error::Result;
+use crate::format::LocalFuture;
+
+/// The longest proposal of a round.
+pub const MAX_DRAFT_TOKENS: usize = 16;
+
+/// Who proposed a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Nobody: the target drew it.
+    Target,
+    /// The draft model.
+    Draft,
+    /// The n-gram look-up.
+    Ngram,
+}
+
+impl Source {
+    /// Its name in statistics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Target => "target",
+            Source::Draft => "draft",
+            Source::Ngram => "ngram",
+        }
+    }
+}
+
+/// Some guesses at how the text goes on, and whose they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Whose guesses.
+    pub source: Source,
+    /// Most a round's length; fewer, or none, where there is no good guess.
+    pub tokens: Vec<u32>,
+}
+
+/// Someone who guesses.
+pub trait Drafter {
+    /// Up to `max` tokens that may follow `history`, which is as it was when this
+    /// returns. `sampler` is the target's: whoever draws from a distribution draws
+    /// with the target's parameters and noise.
+    ///
+    /// # Errors
+    /// What an executor reports.
+    fn propose<'a>(
+        &'a mut self,
+        history: &'a mut History,
+        sampler: &'a mut Sampler,
+        max: usize,
+    ) -> LocalFuture<'a, Result<Proposal>>;
+}
+
+/// The first of several drafters that has anything to say.
+pub struct FirstOf<'d>(pub Vec<Box<dyn Drafter + 'd>>);
+
+impl Drafter for FirstOf<'_> {
+    fn propose<'a>(
+        &'a mut self,
+        history: &'a mut History,
+        sampler: &'a mut Sampler,
+        max: usize,
+    ) -> LocalFuture<'a, Result<Proposal>> {
+        Box::pin(async move {
+            let mut last = Proposal {
+                source: Source::Target,
+                tokens: Vec::new(),
+            };
+            for drafter in &mut self.0 {
+                last = drafter.propose(history, sampler, max).await?;
+                if !last.tokens.is_empty() {
+                    break;
+                }
+            }
+            Ok(last)
+        })
+    }
+}

@@ -1,0 +1,415 @@
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use super::*;
+use crate::backend::{CacheId, Rows};
+use crate::decode::draft::{FirstOf, ModelDrafter, NgramDrafter, Proposal};
+use crate::decode::noise::gumbel;
+use crate::decode::sampling::SamplingParams;
+use crate::error::{Code, Error};
+use crate::format::LocalFuture;
+
+const N_VOCAB: usize = 24;
+
+/// A language made of noise: the logits after a text depend on its last two tokens and
+/// a salt. `agreement` mixes in another salt's logits, so that a draft made of the
+/// same language is right some of the time.
+struct NoiseModel {
+    salt: u64,
+    other: u64,
+    agreement: f32,
+    caches: HashMap<u32, Vec<u32>>,
+    passes: Cell<usize>,
+    capacity: usize,
+}
+
+impl NoiseModel {
+    fn new(salt: u64, other: u64, agreement: f32) -> Self {
+        Self {
+            salt,
+            other,
+            agreement,
+            caches: HashMap::new(),
+            passes: Cell::new(0),
+            capacity: 512,
+        }
+    }
+
+    fn logits(&self, text: &[u32]) -> Vec<f32> {
+        let last = text
+            .iter()
+            .rev()
+            .take(2)
+            .fold(0, |key, &token| key * 64 + token + 1);
+        let of = |salt, token| 2.0 * gumbel(salt, last, token);
+        let mix = |token| {
+            self.agreement * of(self.salt, token) + (1.0 - self.agreement) * of(self.other, token)
+        };
+        (0..N_VOCAB as u32).map(mix).collect()
+    }
+}
+
+impl Executor for NoiseModel {
+    fn new_cache(&mut self) -> Result<CacheId> {
+        let id = self.caches.len() as u32;
+        self.caches.insert(id, Vec::new());
+        Ok(CacheId(id))
+    }
+    fn cache_len(&self, cache: CacheId) -> usize {
+        self.caches[&cache.0].len()
+    }
+    fn capacity_tokens(&self) -> usize {
+        self.capacity
+    }
+    fn truncate(&mut self, cache: CacheId, len: usize) {
+        self.caches.get_mut(&cache.0).unwrap().truncate(len);
+    }
+    fn fork(&mut self, cache: CacheId) -> Result<CacheId> {
+        let id = self.caches.len() as u32;
+        self.caches.insert(id, self.caches[&cache.0].clone());
+        Ok(CacheId(id))
+    }
+    fn drop_cache(&mut self, cache: CacheId) {
+        self.caches.remove(&cache.0);
+    }
+    fn forward<'a>(
+        &'a mut self,
+        cache: CacheId,
+        rows: &'a Rows,
+        logits: LogitRows,
+    ) -> LocalFuture<'a, Result<Vec<f32>>> {
+        self.passes.set(self.passes.get() + 1);
+        let mut out = Vec::new();
+        for &token in &rows.tokens {
+            let text = self.caches.get_mut(&cache.0).unwrap();
+            text.push(token);
+            let text = text.clone();
+            if logits == LogitRows::Last {
+                out.clear();
+            }
+            if logits != LogitRows::None {
+                out.extend(self.logits(&text));
+            }
+        }
+        Box::pin(std::future::ready(Ok(out)))
+    }
+}
+
+/// Proposes what a list says, right or wrong.
+struct Scripted<F: FnMut(&[u32], usize) -> Vec<u32>>(F);
+
+impl<F: FnMut(&[u32], usize) -> Vec<u32>> Drafter for Scripted<F> {
+    fn propose<'a>(
+        &'a mut self,
+        history: &'a mut History,
+        _sampler: &'a mut Sampler,
+        max: usize,
+    ) -> LocalFuture<'a, Result<Proposal>> {
+        let tokens = (self.0)(history.tokens(), max);
+        Box::pin(std::future::ready(Ok(Proposal {
+            source: Source::Draft,
+            tokens,
+        })))
+    }
+}
+
+fn ticking() -> Clock {
+    let now = Cell::new(0.0);
+    Rc::new(move || {
+        now.set(now.get() + 1.0);
+        now.get()
+    })
+}
+
+const PROMPT: [u32; 5] = [1, 2, 3, 1, 2];
+
+struct Outcome {
+    ids: Vec<u32>,
+    stats: Speculation,
+    passes: usize,
+}
+
+/// Makes `n` tokens with a drafter and a length.
+fn reply<'d>(
+    params: &SamplingParams,
+    drafter: Option<Box<dyn Drafter + 'd>>,
+    length: DraftLength,
+    n: usize,
+    stop_ids: &[u32],
+) -> Outcome {
+    let mut target = NoiseModel::new(1, 2, 1.0);
+    let mut sequence = Sequence::new(&mut target).unwrap();
+    let mut decoder = Decoder::new(DecoderParts {
+        prompt: &PROMPT,
+        sampler: Sampler::new(params.clone()).unwrap(),
+        drafter,
+        length,
+        costs: Costs::default(),
+        stop_ids: stop_ids.to_vec(),
+        logprobs: LogprobsWanted::default(),
+        clock: ticking(),
+    });
+    pollster::block_on(async {
+        sequence
+            .feed(&mut target, &PROMPT[..4], LogitRows::None)
+            .await
+            .unwrap();
+        let mut ids: Vec<u32> = Vec::new();
+        while ids.len() < n {
+            let left = n - ids.len();
+            let made = decoder
+                .round(&mut target, &mut sequence, left)
+                .await
+                .unwrap();
+            assert!(
+                !made.is_empty() && made.len() <= left,
+                "{} of {left}",
+                made.len()
+            );
+            ids.extend(made.iter().map(|token| token.id));
+            assert_eq!(decoder.history.reply(), ids);
+            assert_eq!(
+                sequence.tokens(),
+                &decoder.history.tokens()[..decoder.history.len() - 1]
+            );
+            assert_eq!(target.caches[&0], sequence.tokens());
+            if ids.last().is_some_and(|id| stop_ids.contains(id)) {
+                break;
+            }
+        }
+        Outcome {
+            ids,
+            stats: decoder.speculation(),
+            passes: target.passes.get() - 1,
+        }
+    })
+}
+
+fn all_params() -> Vec<SamplingParams> {
+    let mut all = Vec::new();
+    for temperature in [0.0, 0.7, 1.0, 1.5] {
+        for seed in [0, 1, 0xdead_beef_0000_0001] {
+            let base = || SamplingParams {
+                temperature,
+                seed,
+                ..Default::default()
+            };
+            all.push(base());
+            all.push(SamplingParams {
+                top_p: 0.9,
+                ..base()
+            });
+            all.push(SamplingParams { top_k: 5, ..base() });
+            all.push(SamplingParams {
+                min_p: 0.1,
+                ..base()
+            });
+            all.push(SamplingParams {
+                repetition_penalty: 1.3,
+                frequency_penalty: 0.4,
+                ..base()
+            });
+        }
+    }
+    all
+}
+
+#[test]
+fn speculation_never_changes_the_text() {
+    let n = 60;
+    // Accepted tokens by drafter: none of these comparisons may pass by never accepting.
+    let mut accepted: HashMap<&str, usize> = HashMap::new();
+    for params in all_params() {
+        let plain = reply(&params, None, DraftLength::Fixed(0), n, &[]).ids;
+        for length in [1, 2, 4, 8, 16]
+            .map(DraftLength::Fixed)
+            .into_iter()
+            .chain([DraftLength::Auto])
+        {
+            let mut draft = NoiseModel::new(1, 7, 0.8);
+            let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+            let mut itself = NoiseModel::new(1, 2, 1.0);
+            let mut own_sequence = Sequence::new(&mut itself).unwrap();
+            let mut stranger = NoiseModel::new(9, 9, 1.0);
+            let mut stranger_sequence = Sequence::new(&mut stranger).unwrap();
+            let script = plain.clone();
+            let at = |text: &[u32]| text.len() - PROMPT.len();
+            let wrong = {
+                let script = script.clone();
+                move |text: &[u32], max: usize| {
+                    (0..max)
+                        .map(|i| {
+                            script
+                                .get(at(text) + i)
+                                .map_or(0, |t| (t + 1) % N_VOCAB as u32)
+                        })
+                        .collect()
+                }
+            };
+            let alternating = move |text: &[u32], max: usize| {
+                let guess = |i: usize| {
+                    script
+                        .get(at(text) + i)
+                        .map_or(0, |t| (t + i as u32 % 2) % N_VOCAB as u32)
+                };
+                (0..max).map(guess).collect()
+            };
+            let ngram = NgramDrafter {
+                max_ngram: 4,
+                min_ngram: 1,
+            };
+            let drafters: Vec<(&str, Box<dyn Drafter + '_>)> = vec![
+                (
+                    "draft",
+                    Box::new(ModelDrafter::new(&mut draft, &mut draft_sequence)),
+                ),
+                (
+                    "itself",
+                    Box::new(ModelDrafter::new(&mut itself, &mut own_sequence)),
+                ),
+                (
+                    "stranger",
+                    Box::new(ModelDrafter::new(&mut stranger, &mut stranger_sequence)),
+                ),
+                ("wrong", Box::new(Scripted(wrong))),
+                ("alternating", Box::new(Scripted(alternating))),
+                ("ngram", Box::new(ngram)),
+            ];
+            for (name, drafter) in drafters {
+                let got = reply(&params, Some(drafter), length, n, &[]);
+                assert_eq!(got.ids, plain, "{name}, {length:?}, {params:?}");
+                *accepted.entry(name).or_default() += got.stats.num_accepted_tokens;
+                if name == "itself"
+                    && let DraftLength::Fixed(k) = length
+                {
+                    assert_eq!(
+                        got.passes,
+                        n.div_ceil(k + 1),
+                        "its own draft is always right"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(accepted["wrong"], 0);
+    for name in ["draft", "itself", "stranger", "alternating", "ngram"] {
+        assert!(
+            accepted[name] > 1_000,
+            "{name}: {} accepted",
+            accepted[name]
+        );
+    }
+}
+
+#[test]
+fn a_drafter_with_nothing_to_say_gives_way_to_the_next() {
+    let params = SamplingParams {
+        temperature: 0.7,
+        seed: 4,
+        ..Default::default()
+    };
+    let plain = reply(&params, None, DraftLength::Fixed(0), 80, &[]).ids;
+    let mut draft = NoiseModel::new(1, 7, 0.8);
+    let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+    let both = FirstOf(vec![
+        Box::new(NgramDrafter {
+            max_ngram: 4,
+            min_ngram: 2,
+        }),
+        Box::new(ModelDrafter::new(&mut draft, &mut draft_sequence)),
+    ]);
+    let got = reply(
+        &params,
+        Some(Box::new(both)),
+        DraftLength::Fixed(4),
+        80,
+        &[],
+    );
+    assert_eq!(got.ids, plain);
+    assert!(got.stats.num_accepted_tokens > 10);
+}
+
+#[test]
+fn a_stop_token_inside_an_accepted_run_ends_it_there() {
+    let params = SamplingParams {
+        temperature: 1.0,
+        seed: 1,
+        ..Default::default()
+    };
+    let plain = reply(&params, None, DraftLength::Fixed(0), 60, &[]).ids;
+    let stop = plain[17];
+    let until = plain.iter().position(|&id| id == stop).unwrap();
+    let mut itself = NoiseModel::new(1, 2, 1.0);
+    let mut own_sequence = Sequence::new(&mut itself).unwrap();
+    let drafter = ModelDrafter::new(&mut itself, &mut own_sequence);
+    let got = reply(
+        &params,
+        Some(Box::new(drafter)),
+        DraftLength::Fixed(8),
+        60,
+        &[stop],
+    );
+    assert_eq!(got.ids, plain[..=until]);
+}
+
+#[test]
+fn statistics_add_up() {
+    let params = SamplingParams::default();
+    let mut draft = NoiseModel::new(1, 7, 0.8);
+    let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+    let drafter = ModelDrafter::new(&mut draft, &mut draft_sequence);
+    let got = reply(
+        &params,
+        Some(Box::new(drafter)),
+        DraftLength::Fixed(4),
+        100,
+        &[],
+    );
+    let stats = got.stats;
+    assert_eq!(stats.num_tokens, 100);
+    assert_eq!(
+        stats.accepted_per_position.iter().sum::<usize>(),
+        stats.num_accepted_tokens
+    );
+    assert!(stats.accepted_per_position.is_sorted_by(|a, b| a >= b));
+    // Every round makes its accepted tokens and one of the target's own, but for the
+    // last, which may be cut at the token limit.
+    assert!((stats.num_drafts + stats.num_accepted_tokens).abs_diff(100) <= 1);
+}
+
+#[test]
+fn the_end_of_the_context_is_reached_exactly() {
+    let mut target = NoiseModel::new(1, 2, 1.0);
+    target.capacity = 12;
+    let mut sequence = Sequence::new(&mut target).unwrap();
+    let mut itself = NoiseModel::new(1, 2, 1.0);
+    itself.capacity = 12;
+    let mut own_sequence = Sequence::new(&mut itself).unwrap();
+    let mut decoder = Decoder::new(DecoderParts {
+        prompt: &PROMPT,
+        sampler: Sampler::new(SamplingParams::default()).unwrap(),
+        drafter: Some(Box::new(ModelDrafter::new(&mut itself, &mut own_sequence))),
+        length: DraftLength::Fixed(5),
+        costs: Costs::default(),
+        stop_ids: vec![],
+        logprobs: LogprobsWanted::default(),
+        clock: ticking(),
+    });
+    let error: Error = pollster::block_on(async {
+        sequence
+            .feed(&mut target, &PROMPT[..4], LogitRows::None)
+            .await
+            .unwrap();
+        loop {
+            if let Err(error) = decoder.round(&mut target, &mut sequence, 100).await {
+                break error;
+            }
+        }
+    });
+    assert_eq!(error.code(), Code::ContextOverflow);
+    assert_eq!(
+        decoder.history.len(),
+        13,
+        "twelve in the cache and one drawn from them"
+    );
+}

@@ -1,0 +1,541 @@
+//! A row of logits and what was said so far -> one token.
+//!
+//! The order is fixed: `logit_bias`, then penalties (repetition, frequency and
+//! presence, DRY), then the mask of allowed tokens, then temperature, then the
+//! filters top-k, typical, top-p, min-p (each over what the one before left,
+//! renormalised), then the Gumbel draw. At temperature 0 the filters do nothing and
+//! the highest logit wins; ties go to the lowest id.
+//!
+//! Definitions follow Hugging Face transformers (repetition penalty, top-k, top-p,
+//! min-p, typical), OpenAI (frequency, presence, logit bias) and the DRY sampler of
+//! text-generation-webui.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::noise::gumbel;
+use crate::error::{Code, Error, Result};
+
+/// How tokens are drawn. The default is greedy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingParams {
+    /// Divides the logits; 0 takes the highest.
+    pub temperature: f32,
+    /// Keep the `k` most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the fewest most likely tokens whose probabilities reach `p`; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least `p` times as likely as the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Keep the tokens whose surprise is closest to the entropy, until `p` is reached
+    /// (Meister et al., arXiv 2202.00666); 1 keeps all.
+    pub typical_p: f32,
+    /// Divides positive and multiplies negative logits of every token in prompt or
+    /// reply (Keskar et al., arXiv 1909.05858); 1 does nothing.
+    pub repetition_penalty: f32,
+    /// Subtracted once for every time the reply holds the token.
+    pub frequency_penalty: f32,
+    /// Subtracted if the reply holds the token.
+    pub presence_penalty: f32,
+    /// Penalises tokens that would go on repeating what was said before.
+    pub dry: Option<Dry>,
+    /// Added to single tokens' logits.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// The noise is a function of this, the position and the token.
+    pub seed: u64,
+}
+
+/// DRY ("don't repeat yourself"): a token that would extend a repetition of length
+/// `n >= allowed_length` loses `multiplier * base^(n - allowed_length)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dry {
+    /// Scale of the penalty.
+    pub multiplier: f32,
+    /// Growth per token of repetition.
+    pub base: f32,
+    /// Repetitions up to this many tokens are free.
+    pub allowed_length: usize,
+    /// How many tokens of history to look at; 0 for all.
+    pub last_n_tokens: usize,
+    /// Tokens a repetition cannot span: line ends, quotation marks.
+    pub breakers: Vec<u32>,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            dry: None,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingParams {
+    /// Checks every field's range.
+    ///
+    /// # Errors
+    /// `request_invalid`, naming the field.
+    pub fn validate(&self) -> Result<()> {
+        let check = |name: &str, value: f32, ok: bool, range: &str| {
+            if ok {
+                return Ok(());
+            }
+            Err(Error::new(
+                Code::RequestInvalid,
+                name,
+                format!("must be {range}, is {value}"),
+            ))
+        };
+        let finite = |x: f32, min: f32, max: f32| x.is_finite() && (min..=max).contains(&x);
+        check(
+            "temperature",
+            self.temperature,
+            finite(self.temperature, 0.0, f32::MAX),
+            "0 or more",
+        )?;
+        check(
+            "top_p",
+            self.top_p,
+            finite(self.top_p, 0.0, 1.0),
+            "from 0 to 1",
+        )?;
+        check(
+            "min_p",
+            self.min_p,
+            finite(self.min_p, 0.0, 1.0),
+            "from 0 to 1",
+        )?;
+        check(
+            "typical_p",
+            self.typical_p,
+            finite(self.typical_p, 0.0, 1.0),
+            "from 0 to 1",
+        )?;
+        let repetition = self.repetition_penalty;
+        check(
+            "repetition_penalty",
+            repetition,
+            repetition.is_finite() && repetition > 0.0,
+            "above 0",
+        )?;
+        check(
+            "frequency_penalty",
+            self.frequency_penalty,
+            self.frequency_penalty.is_finite(),
+            "a number",
+        )?;
+        check(
+            "presence_penalty",
+            self.presence_penalty,
+            self.presence_penalty.is_finite(),
+            "a number",
+        )?;
+        for &(_, bias) in &self.logit_bias {
+            check("logit_bias", bias, !bias.is_nan(), "a number")?;
+        }
+        if let Some(dry) = &self.dry {
+            check(
+                "dry.multiplier",
+                dry.multiplier,
+                finite(dry.multiplier, 0.0, f32::MAX),
+                "0 or more",
+            )?;
+            check(
+                "dry.base",
+                dry.base,
+                finite(dry.base, 1.0, f32::MAX),
+                "1 or more",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn has_penalties(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0
+    }
+}
+
+/// A bit a token: whether it may be drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenMask(Vec<u32>);
+
+impl TokenMask {
+    /// A mask over `n_vocab` tokens that allows none.
+    pub fn none(n_vocab: usize) -> Self {
+        Self(vec![0; n_vocab.div_ceil(32)])
+    }
+
+    /// Allows a token.
+    pub fn allow(&mut self, token: u32) {
+        self.0[token as usize / 32] |= 1 << (token % 32);
+    }
+
+    /// Whether a token is allowed.
+    pub fn allows(&self, token: u32) -> bool {
+        self.0
+            .get(token as usize / 32)
+            .is_some_and(|word| word >> (token % 32) & 1 == 1)
+    }
+}
+
+/// What was said so far, counted: the penalties' memory. Drafted tokens are pushed
+/// and popped as they are tried.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    tokens: Vec<u32>,
+    n_prompt: usize,
+    in_prompt: HashMap<u32, u32>,
+    in_reply: HashMap<u32, u32>,
+}
+
+impl History {
+    /// A history that begins with a prompt.
+    pub fn new(prompt: &[u32]) -> Self {
+        let mut in_prompt = HashMap::new();
+        for &token in prompt {
+            *in_prompt.entry(token).or_insert(0) += 1;
+        }
+        Self {
+            tokens: prompt.to_vec(),
+            n_prompt: prompt.len(),
+            in_prompt,
+            in_reply: HashMap::new(),
+        }
+    }
+
+    /// One more token of the reply.
+    pub fn push(&mut self, token: u32) {
+        self.tokens.push(token);
+        *self.in_reply.entry(token).or_insert(0) += 1;
+    }
+
+    /// Forgets tokens of the reply until `len` are left in all.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(
+            len >= self.n_prompt,
+            "cannot forget the prompt: {len} < {}",
+            self.n_prompt
+        );
+        while self.tokens.len() > len {
+            let Some(token) = self.tokens.pop() else {
+                return;
+            };
+            if let Some(count) = self.in_reply.get_mut(&token) {
+                *count -= 1;
+                if *count == 0 {
+                    self.in_reply.remove(&token);
+                }
+            }
+        }
+    }
+
+    /// Prompt and reply.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// How many tokens in all; the position of the next one.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The reply alone.
+    pub fn reply(&self) -> &[u32] {
+        &self.tokens[self.n_prompt..]
+    }
+}
+
+/// Draws tokens. Owns only scratch space: a draw is a pure function of parameters,
+/// logits, history and mask.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    params: SamplingParams,
+    scores: Vec<f32>,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    token: u32,
+    score: f32,
+}
+
+/// Likelier first; ties to the lowest id.
+fn by_score(a: &Candidate, b: &Candidate) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.token.cmp(&b.token))
+}
+
+impl Sampler {
+    /// A sampler with checked parameters.
+    ///
+    /// # Errors
+    /// `request_invalid`, naming the field.
+    pub fn new(params: SamplingParams) -> Result<Self> {
+        params.validate()?;
+        Ok(Self {
+            params,
+            scores: Vec::new(),
+            candidates: Vec::new(),
+        })
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Draws the token that follows `history` from its `logits` `[vocab]`.
+    ///
+    /// # Errors
+    /// `request_invalid` where the mask allows no token.
+    pub fn draw(
+        &mut self,
+        logits: &[f32],
+        history: &History,
+        mask: Option<&TokenMask>,
+    ) -> Result<u32> {
+        self.score(logits, history, mask);
+        let position = history.len() as u32;
+        if self.params.temperature > 0.0 {
+            self.filter();
+            let seed = self.params.seed;
+            for candidate in &mut self.candidates {
+                candidate.score += gumbel(seed, position, candidate.token);
+            }
+        }
+        let best = self.candidates.iter().copied().min_by(by_score);
+        let none = || {
+            Error::new(
+                Code::RequestInvalid,
+                "constraint",
+                "no token is allowed at this point",
+            )
+        };
+        best.map(|candidate| candidate.token).ok_or_else(none)
+    }
+
+    /// The tokens that could be drawn, likelier first: what a test compares.
+    pub fn filtered(
+        &mut self,
+        logits: &[f32],
+        history: &History,
+        mask: Option<&TokenMask>,
+    ) -> Vec<u32> {
+        self.score(logits, history, mask);
+        if self.params.temperature > 0.0 {
+            self.filter();
+        }
+        self.candidates.sort_unstable_by(by_score);
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.token)
+            .collect()
+    }
+
+    /// Bias, penalties, mask and temperature; fills `candidates`.
+    fn score(&mut self, logits: &[f32], history: &History, mask: Option<&TokenMask>) {
+        let p = &self.params;
+        let scores = &mut self.scores;
+        scores.clear();
+        scores.extend_from_slice(logits);
+        for &(token, bias) in &p.logit_bias {
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score += bias;
+            }
+        }
+        if p.has_penalties() {
+            let only_prompt = history
+                .in_prompt
+                .keys()
+                .filter(|token| !history.in_reply.contains_key(token));
+            for &token in only_prompt.chain(history.in_reply.keys()) {
+                let Some(score) = scores.get_mut(token as usize) else {
+                    continue;
+                };
+                let r = p.repetition_penalty;
+                *score = if *score > 0.0 { *score / r } else { *score * r };
+                let count = history.in_reply.get(&token).copied().unwrap_or(0);
+                if count > 0 {
+                    *score -= p.frequency_penalty * count as f32 + p.presence_penalty;
+                }
+            }
+        }
+        if let Some(dry) = &p.dry {
+            for (token, length) in repetitions(history.tokens(), dry) {
+                if let Some(score) = scores.get_mut(token as usize) {
+                    *score -= dry.multiplier * dry.base.powi((length - dry.allowed_length) as i32);
+                }
+            }
+        }
+        let inverse = if p.temperature > 0.0 {
+            1.0 / p.temperature
+        } else {
+            1.0
+        };
+        self.candidates.clear();
+        for (token, &score) in scores.iter().enumerate() {
+            let token = token as u32;
+            if score > f32::NEG_INFINITY && mask.is_none_or(|mask| mask.allows(token)) {
+                self.candidates.push(Candidate {
+                    token,
+                    score: score * inverse,
+                });
+            }
+        }
+    }
+
+    /// Top-k, typical, top-p, min-p over `candidates`. At least one stays.
+    fn filter(&mut self) {
+        let p = &self.params;
+        let candidates = &mut self.candidates;
+        if p.top_k > 0 && p.top_k < candidates.len() {
+            candidates.select_nth_unstable_by(p.top_k - 1, by_score);
+            candidates.truncate(p.top_k);
+        }
+        if p.typical_p < 1.0 {
+            keep_typical(candidates, p.typical_p);
+        }
+        if p.top_p < 1.0 {
+            keep_top_p(candidates, p.top_p);
+        }
+        if p.min_p > 0.0 {
+            let floor = max_score(candidates) + p.min_p.ln();
+            candidates.retain(|candidate| candidate.score >= floor);
+        }
+    }
+}
+
+fn max_score(candidates: &[Candidate]) -> f32 {
+    candidates
+        .iter()
+        .map(|candidate| candidate.score)
+        .fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// `sum(exp(score - max))`, in `f64` so that its order hardly matters.
+fn partition(candidates: &[Candidate], max: f32) -> f64 {
+    candidates
+        .iter()
+        .map(|candidate| f64::from(candidate.score - max).exp())
+        .sum()
+}
+
+/// The fewest likeliest tokens whose probabilities reach `top_p`. Only as much of the
+/// list is sorted as is needed: a vocabulary is long, a nucleus is short.
+fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f32) {
+    let max = max_score(candidates);
+    let need = f64::from(top_p) * partition(candidates, max);
+    let (mut sorted, mut reached, mut chunk) = (0, 0.0, 64);
+    while sorted < candidates.len() {
+        let end = (sorted + chunk).min(candidates.len());
+        if end < candidates.len() {
+            candidates[sorted..].select_nth_unstable_by(end - sorted, by_score);
+        }
+        candidates[sorted..end].sort_unstable_by(by_score);
+        for i in sorted..end {
+            reached += f64::from(candidates[i].score - max).exp();
+            if reached >= need {
+                candidates.truncate(i + 1);
+                return;
+            }
+        }
+        (sorted, chunk) = (end, chunk * 4);
+    }
+}
+
+/// The tokens whose surprise is closest to the entropy, until their probabilities
+/// reach `typical_p`.
+fn keep_typical(candidates: &mut Vec<Candidate>, typical_p: f32) {
+    let max = max_score(candidates);
+    let total = partition(candidates, max);
+    let surprise = |candidate: &Candidate| total.ln() - f64::from(candidate.score - max);
+    let entropy: f64 = candidates
+        .iter()
+        .map(|c| surprise(c) * (-surprise(c)).exp())
+        .sum();
+    candidates.sort_by(|a, b| {
+        let distance = |c| (surprise(c) - entropy).abs();
+        distance(a).total_cmp(&distance(b)).then(by_score(a, b))
+    });
+    let mut reached = 0.0;
+    let enough = candidates.iter().position(|candidate| {
+        reached += (-surprise(candidate)).exp();
+        reached >= f64::from(typical_p)
+    });
+    candidates.truncate(enough.map_or(candidates.len(), |i| i + 1));
+}
+
+/// For every token that would extend a repetition: the length of the longest one it
+/// would extend, if that is `allowed_length` or more.
+fn repetitions(tokens: &[u32], dry: &Dry) -> HashMap<u32, usize> {
+    const LONGEST: usize = 64; // the penalty is astronomic long before
+    let window = if dry.last_n_tokens == 0 {
+        tokens.len()
+    } else {
+        dry.last_n_tokens.min(tokens.len())
+    };
+    let tokens = &tokens[tokens.len() - window..];
+    let mut longest = HashMap::new();
+    for end in 1..tokens.len() {
+        let matched = (0..end.min(LONGEST))
+            .take_while(|&back| {
+                let token = tokens[end - 1 - back];
+                token == tokens[tokens.len() - 1 - back] && !dry.breakers.contains(&token)
+            })
+            .count();
+        if matched >= dry.allowed_length.max(1) && !dry.breakers.contains(&tokens[end]) {
+            let best = longest.entry(tokens[end]).or_insert(0);
+            *best = matched.max(*best);
+        }
+    }
+    longest
+}
+
+/// `log softmax(logits)[token]`, the model's own, before any bias, penalty or
+/// temperature, and the `n_top` likeliest tokens with theirs.
+pub fn logprobs(logits: &[f32], token: u32, n_top: usize) -> (f32, Vec<(u32, f32)>) {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits
+        .iter()
+        .map(|&logit| f64::from(logit - max).exp())
+        .sum();
+    let of = |logit: f32| (f64::from(logit - max) - total.ln()) as f32;
+    let mut all: Vec<Candidate> = Vec::new();
+    if n_top > 0 {
+        all.extend(
+            logits
+                .iter()
+                .zip(0..)
+                .map(|(&score, token)| Candidate { token, score }),
+        );
+        if n_top < all.len() {
+            all.select_nth_unstable_by(n_top - 1, by_score);
+            all.truncate(n_top);
+        }
+        all.sort_unstable_by(by_score);
+    }
+    (
+        of(logits[token as usize]),
+        all.into_iter().map(|c| (c.token, of(c.score))).collect(),
+    )
+}
+
+#[cfg(test)]
+#[path = "sampling_tests.rs"]
+mod tests;

@@ -1,0 +1,92 @@
+//! A model's cache and the tokens that are in it.
+
+use crate::backend::{CacheId, Executor, LogitRows, Rows};
+use crate::error::{Code, Error, Result};
+
+/// Rows of one prefill pass: enough to reuse each weight well, few enough that a
+/// browser's other work is not kept waiting.
+pub const PREFILL_CHUNK_TOKENS: usize = 64;
+
+/// The tokens a cache holds, so that whatever they share with the next prompt need
+/// not be computed again.
+#[derive(Debug)]
+pub struct Sequence {
+    cache: CacheId,
+    tokens: Vec<u32>,
+}
+
+impl Sequence {
+    /// An empty sequence.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn new(executor: &mut dyn Executor) -> Result<Self> {
+        Ok(Self {
+            cache: executor.new_cache()?,
+            tokens: Vec::new(),
+        })
+    }
+
+    /// What the cache holds.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets what is not a prefix of `tokens`; returns how many stay.
+    pub fn keep_common_prefix(&mut self, executor: &mut dyn Executor, tokens: &[u32]) -> usize {
+        let common = self
+            .tokens
+            .iter()
+            .zip(tokens)
+            .take_while(|(a, b)| a == b)
+            .count();
+        self.truncate(executor, common);
+        common
+    }
+
+    /// Forgets everything after the first `len` tokens.
+    pub fn truncate(&mut self, executor: &mut dyn Executor, len: usize) {
+        if len < self.tokens.len() {
+            self.tokens.truncate(len);
+            executor.truncate(self.cache, len);
+        }
+    }
+
+    /// A copy that goes its own way.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn fork(&self, executor: &mut dyn Executor) -> Result<Self> {
+        Ok(Self {
+            cache: executor.fork(self.cache)?,
+            tokens: self.tokens.clone(),
+        })
+    }
+
+    /// Frees the cache.
+    pub fn release(self, executor: &mut dyn Executor) {
+        executor.drop_cache(self.cache);
+    }
+
+    /// Appends `tokens` in one pass and returns the logits asked for,
+    /// `[rows, vocab]`.
+    ///
+    /// # Errors
+    /// `context_overflow` where they do not fit; what the executor reports.
+    pub async fn feed(
+        &mut self,
+        executor: &mut dyn Executor,
+        tokens: &[u32],
+        logits: LogitRows,
+    ) -> Result<Vec<f32>> {
+        let (need, capacity) = (self.tokens.len() + tokens.len(), executor.capacity_tokens());
+        if need > capacity {
+            let detail = format!("{need} tokens do not fit the context of {capacity}");
+            return Err(Error::new(Code::ContextOverflow, "messages", detail));
+        }
+        let rows = Rows::chain(tokens);
+        let out = executor.forward(self.cache, &rows, logits).await?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(out)
+    }
+}
