@@ -78,19 +78,16 @@ impl Costs {
     /// Seconds of a target pass over `rows` rows: measured, or read off the line
     /// through the nearest measurements, or half a pass more for every row.
     pub fn pass_s(&self, rows: usize) -> f64 {
-        let measured = |range: &mut dyn Iterator<Item = usize>| {
-            range
-                .find(|&i| self.pass_s[i] > 0.0)
-                .map(|i| (i as f64, self.pass_s[i]))
-        };
-        let below = measured(&mut (1..=rows).rev());
-        let above = measured(&mut (rows..self.pass_s.len()));
+        let point = |i: usize| (i as f64, self.pass_s[i]);
+        let measured = |i: &usize| self.pass_s[*i] > 0.0;
+        let below = (1..=rows).rev().find(measured).map(point);
+        let above = (rows..self.pass_s.len()).find(measured).map(point);
         let at = rows as f64;
         match (below, above) {
             (Some((x, y)), _) if x == at => y,
             (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (at - x0) / (x1 - x0),
             (Some((x0, y0)), None) => {
-                let before = measured(&mut (1..x0 as usize).rev());
+                let before = (1..x0 as usize).rev().find(measured).map(point);
                 let slope = before.map_or(0.5 * y0 / x0, |(x, y)| ((y0 - y) / (x0 - x)).max(0.0));
                 y0 + slope * (at - x0)
             }
