@@ -9,6 +9,7 @@
 //! * [`sampling`]: a row of logits and what was said so far -> one token.
 //! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
 //! * [`cost`]: how far to guess, from what passes cost on this device.
+//! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
 //! * [`generate`]: the loop that callers use.
 
@@ -19,6 +20,7 @@ pub mod round;
 pub mod sampling;
 pub mod sequence;
 pub mod stop;
+pub mod verify;
 
 pub use sampling::{Sampler, SamplingParams};
 pub use sequence::Sequence;

@@ -42,6 +42,28 @@ pub fn gumbel(seed: u64, position: u32, token: u32) -> f32 {
     -ln(exponential)
 }
 
+/// A number in (0, 1), for decisions that are not draws of a token.
+pub fn uniform(seed: u64, position: u32, salt: u32) -> f64 {
+    (f64::from(hash(seed, position, salt)) + 0.5) / 4_294_967_296.0
+}
+
+/// Draws from weights that need not sum to one; `None` where none is positive. Ties go
+/// to the lowest id.
+pub fn draw_from(seed: u64, position: u32, weights: &[(u32, f64)]) -> Option<u32> {
+    let score = |&(token, weight): &(u32, f64)| {
+        (
+            token,
+            weight.ln() + f64::from(gumbel(seed, position, token)),
+        )
+    };
+    let positive = weights
+        .iter()
+        .filter(|(_, weight)| *weight > 0.0)
+        .map(score);
+    let best = positive.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    best.map(|(token, _)| token)
+}
+
 /// Natural logarithm of a positive, normal `x`, within 2 ulp: the polynomial of Cephes'
 /// `logf` (S. Moshier), written out so that every target computes the same bits.
 fn ln(x: f32) -> f32 {

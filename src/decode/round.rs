@@ -4,14 +4,16 @@
 //! each row is the text's next token, whatever was proposed; a proposal only decides
 //! whether the row after it was computed from the right prefix. So the tokens are
 //! those of plain decoding, by construction: a proposal is accepted when the target
-//! drew it, and the first that it did not draw ends the round.
+//! drew it, and the first that it did not draw ends the round. (Under
+//! [`Verification::Rejection`] the rule is another; the machinery is the same.)
 
 use std::rc::Rc;
 
 use super::cost::{Choice, Costs, DraftLength, Observed, Planner};
-use super::draft::{Drafter, Source};
+use super::draft::{Drafter, Proposal, Source};
 use super::sampling::{History, Sampler, logprobs};
 use super::sequence::Sequence;
+use super::verify::Verification;
 use crate::backend::{Executor, LogitRows};
 use crate::error::Result;
 
@@ -81,6 +83,7 @@ pub struct Decoder<'d> {
     /// Whoever drafts, if anyone.
     pub drafter: Option<Box<dyn Drafter + 'd>>,
     sampler: Sampler,
+    verification: Verification,
     planner: Planner,
     stop_ids: Vec<u32>,
     wanted: LogprobsWanted,
@@ -97,6 +100,8 @@ pub struct DecoderParts<'d> {
     pub sampler: Sampler,
     /// Whoever drafts, if anyone.
     pub drafter: Option<Box<dyn Drafter + 'd>>,
+    /// The rule by which guesses stand.
+    pub verification: Verification,
     /// How much to draft.
     pub length: DraftLength,
     /// What passes cost, as far as known.
@@ -116,6 +121,7 @@ impl<'d> Decoder<'d> {
             history: History::new(parts.prompt),
             drafter: parts.drafter,
             sampler: parts.sampler,
+            verification: parts.verification,
             planner: Planner::new(parts.length, parts.costs),
             stop_ids: parts.stop_ids,
             wanted: parts.logprobs,
@@ -179,16 +185,15 @@ impl<'d> Decoder<'d> {
         self.last_choice = Some(choice);
 
         let start_s = (self.clock)();
-        let (source, drafted) = self.propose(choice.num_draft_tokens).await?;
+        let proposal = self.propose(choice.num_draft_tokens).await?;
+        let drafted = &proposal.tokens;
         let drafted_s = (self.clock)();
 
         let mut rows = vec![self.history.tokens()[len - 1]];
         if !choice.look_only {
-            rows.extend_from_slice(&drafted);
+            rows.extend_from_slice(drafted);
         }
-        let result = self
-            .verify(executor, sequence, &rows, &drafted, source)
-            .await;
+        let result = self.verify(executor, sequence, &rows, &proposal).await;
         let made = match result {
             Ok(made) => made,
             Err(error) => {
@@ -228,16 +233,16 @@ impl<'d> Decoder<'d> {
         Ok(made)
     }
 
-    async fn propose(&mut self, max: usize) -> Result<(Source, Vec<u32>)> {
+    async fn propose(&mut self, max: usize) -> Result<Proposal> {
         match &mut self.drafter {
             Some(drafter) if max > 0 => {
                 let mut proposal = drafter
                     .propose(&mut self.history, &mut self.sampler, max)
                     .await?;
                 proposal.tokens.truncate(max);
-                Ok((proposal.source, proposal.tokens))
+                Ok(proposal)
             }
-            _ => Ok((Source::Target, Vec::new())),
+            _ => Ok(Proposal::certain(Source::Target, Vec::new())),
         }
     }
 
@@ -247,16 +252,17 @@ impl<'d> Decoder<'d> {
         executor: &mut dyn Executor,
         sequence: &mut Sequence,
         rows: &[u32],
-        drafted: &[u32],
-        source: Source,
+        proposal: &Proposal,
     ) -> Result<Vec<MadeToken>> {
         let logits = sequence.feed(executor, rows, LogitRows::All).await?;
         let n_vocab = logits.len() / rows.len();
         let mut made = Vec::with_capacity(rows.len());
         for (row, logits) in logits.chunks_exact(n_vocab).enumerate() {
-            let id = self.sampler.draw(logits, &self.history, None)?;
+            let guess = (row + 1 < rows.len()).then_some((proposal, row));
+            let (id, right) =
+                self.verification
+                    .next(&mut self.sampler, logits, &self.history, None, guess)?;
             self.history.push(id);
-            let right = row + 1 < rows.len() && drafted[row] == id;
             let (logprob, top_logprobs) = match self.wanted {
                 LogprobsWanted { drawn: false, .. } => (None, Vec::new()),
                 LogprobsWanted { n_top, .. } => {
@@ -264,7 +270,11 @@ impl<'d> Decoder<'d> {
                     (Some(logprob), top)
                 }
             };
-            let source = if right { source } else { Source::Target };
+            let source = if right {
+                proposal.source
+            } else {
+                Source::Target
+            };
             made.push(MadeToken {
                 id,
                 source,

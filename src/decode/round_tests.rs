@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::backend::{CacheId, Rows};
-use crate::decode::draft::{FirstOf, ModelDrafter, NgramDrafter, Proposal};
+use crate::decode::draft::{Drawing, FirstOf, ModelDrafter, NgramDrafter};
 use crate::decode::noise::gumbel;
 use crate::decode::sampling::SamplingParams;
 use crate::error::{Code, Error};
@@ -106,10 +106,10 @@ impl<F: FnMut(&[u32], usize) -> Vec<u32>> Drafter for Scripted<F> {
         max: usize,
     ) -> LocalFuture<'a, Result<Proposal>> {
         let tokens = (self.0)(history.tokens(), max);
-        Box::pin(std::future::ready(Ok(Proposal {
-            source: Source::Draft,
+        Box::pin(std::future::ready(Ok(Proposal::certain(
+            Source::Draft,
             tokens,
-        })))
+        ))))
     }
 }
 
@@ -143,6 +143,7 @@ fn reply<'d>(
         prompt: &PROMPT,
         sampler: Sampler::new(params.clone()).unwrap(),
         drafter,
+        verification: Verification::Exact,
         length,
         costs: Costs::default(),
         stop_ids: stop_ids.to_vec(),
@@ -261,15 +262,27 @@ fn speculation_never_changes_the_text() {
             let drafters: Vec<(&str, Box<dyn Drafter + '_>)> = vec![
                 (
                     "draft",
-                    Box::new(ModelDrafter::new(&mut draft, &mut draft_sequence)),
+                    Box::new(ModelDrafter::new(
+                        &mut draft,
+                        &mut draft_sequence,
+                        Drawing::Shared,
+                    )),
                 ),
                 (
                     "itself",
-                    Box::new(ModelDrafter::new(&mut itself, &mut own_sequence)),
+                    Box::new(ModelDrafter::new(
+                        &mut itself,
+                        &mut own_sequence,
+                        Drawing::Shared,
+                    )),
                 ),
                 (
                     "stranger",
-                    Box::new(ModelDrafter::new(&mut stranger, &mut stranger_sequence)),
+                    Box::new(ModelDrafter::new(
+                        &mut stranger,
+                        &mut stranger_sequence,
+                        Drawing::Shared,
+                    )),
                 ),
                 ("wrong", Box::new(Scripted(wrong))),
                 ("alternating", Box::new(Scripted(alternating))),
@@ -316,7 +329,11 @@ fn a_drafter_with_nothing_to_say_gives_way_to_the_next() {
             max_ngram: 4,
             min_ngram: 2,
         }),
-        Box::new(ModelDrafter::new(&mut draft, &mut draft_sequence)),
+        Box::new(ModelDrafter::new(
+            &mut draft,
+            &mut draft_sequence,
+            Drawing::Shared,
+        )),
     ]);
     let got = reply(
         &params,
@@ -341,7 +358,7 @@ fn a_stop_token_inside_an_accepted_run_ends_it_there() {
     let until = plain.iter().position(|&id| id == stop).unwrap();
     let mut itself = NoiseModel::new(1, 2, 1.0);
     let mut own_sequence = Sequence::new(&mut itself).unwrap();
-    let drafter = ModelDrafter::new(&mut itself, &mut own_sequence);
+    let drafter = ModelDrafter::new(&mut itself, &mut own_sequence, Drawing::Shared);
     let got = reply(
         &params,
         Some(Box::new(drafter)),
@@ -357,7 +374,7 @@ fn statistics_add_up() {
     let params = SamplingParams::default();
     let mut draft = NoiseModel::new(1, 7, 0.8);
     let mut draft_sequence = Sequence::new(&mut draft).unwrap();
-    let drafter = ModelDrafter::new(&mut draft, &mut draft_sequence);
+    let drafter = ModelDrafter::new(&mut draft, &mut draft_sequence, Drawing::Shared);
     let got = reply(
         &params,
         Some(Box::new(drafter)),
@@ -388,7 +405,12 @@ fn the_end_of_the_context_is_reached_exactly() {
     let mut decoder = Decoder::new(DecoderParts {
         prompt: &PROMPT,
         sampler: Sampler::new(SamplingParams::default()).unwrap(),
-        drafter: Some(Box::new(ModelDrafter::new(&mut itself, &mut own_sequence))),
+        drafter: Some(Box::new(ModelDrafter::new(
+            &mut itself,
+            &mut own_sequence,
+            Drawing::Shared,
+        ))),
+        verification: Verification::Exact,
         length: DraftLength::Fixed(5),
         costs: Costs::default(),
         stop_ids: vec![],

@@ -261,6 +261,9 @@ impl History {
     }
 }
 
+/// Probabilities of the tokens that have any.
+pub type Distribution = Vec<(u32, f64)>;
+
 /// Draws tokens. Owns only scratch space: a draw is a pure function of parameters,
 /// logits, history and mask.
 #[derive(Debug, Clone)]
@@ -328,6 +331,32 @@ impl Sampler {
             )
         };
         best.map(|candidate| candidate.token).ok_or_else(none)
+    }
+
+    /// The distribution that [`Sampler::draw`] draws from, as `(token, probability)`
+    /// of every token that has any; one token at temperature 0.
+    pub fn distribution(
+        &mut self,
+        logits: &[f32],
+        history: &History,
+        mask: Option<&TokenMask>,
+    ) -> Distribution {
+        self.score(logits, history, mask);
+        if self.params.temperature == 0.0 {
+            let best = self.candidates.iter().copied().min_by(by_score);
+            return best
+                .map(|candidate| (candidate.token, 1.0))
+                .into_iter()
+                .collect();
+        }
+        self.filter();
+        let max = max_score(&self.candidates);
+        let total = partition(&self.candidates, max);
+        let probability = |score: f32| f64::from(score - max).exp() / total;
+        self.candidates
+            .iter()
+            .map(|c| (c.token, probability(c.score)))
+            .collect()
     }
 
     /// The tokens that could be drawn, likelier first: what a test compares.

@@ -11,7 +11,7 @@ mod ngram;
 pub use model::ModelDrafter;
 pub use ngram::NgramDrafter;
 
-use super::sampling::{History, Sampler};
+use super::sampling::{Distribution, History, Sampler};
 use crate::error::Result;
 use crate::format::LocalFuture;
 
@@ -41,12 +41,35 @@ impl Source {
 }
 
 /// Some guesses at how the text goes on, and whose they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
     /// Whose guesses.
     pub source: Source,
     /// Most a round's length; fewer, or none, where there is no good guess.
     pub tokens: Vec<u32>,
+    /// What each token was drawn from, where a [`Drawing::Independent`] drafter drew
+    /// it; empty where the guesses are certain of themselves (probability 1 each).
+    pub distributions: Vec<Distribution>,
+}
+
+impl Proposal {
+    /// Guesses that were not drawn from anything.
+    pub fn certain(source: Source, tokens: Vec<u32>) -> Self {
+        Self {
+            source,
+            tokens,
+            distributions: Vec::new(),
+        }
+    }
+}
+
+/// How a drafter that has a distribution draws from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drawing {
+    /// With the target's own noise, so as to draw what the target will draw.
+    Shared,
+    /// With noise of its own, and saying what from: what rejection sampling needs.
+    Independent,
 }
 
 /// Someone who guesses.
@@ -76,10 +99,7 @@ impl Drafter for FirstOf<'_> {
         max: usize,
     ) -> LocalFuture<'a, Result<Proposal>> {
         Box::pin(async move {
-            let mut last = Proposal {
-                source: Source::Target,
-                tokens: Vec::new(),
-            };
+            let mut last = Proposal::certain(Source::Target, Vec::new());
             for drafter in &mut self.0 {
                 last = drafter.propose(history, sampler, max).await?;
                 if !last.tokens.is_empty() {

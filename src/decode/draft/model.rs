@@ -1,22 +1,35 @@
 //! A small model that guesses what the large one will say.
 
-use super::{Drafter, Proposal, Source};
+use super::{Drafter, Drawing, Proposal, Source};
 use crate::backend::{Executor, LogitRows};
+use crate::decode::noise::draw_from;
 use crate::decode::sampling::{History, Sampler};
 use crate::decode::sequence::{PREFILL_CHUNK_TOKENS, Sequence};
 use crate::error::Result;
 use crate::format::LocalFuture;
 
+/// Keeps a drafter's own noise apart from the target's.
+const DRAFT_STREAM: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Draws proposals from a draft model with the target's parameters and noise.
 pub struct ModelDrafter<'e> {
     executor: &'e mut dyn Executor,
     sequence: &'e mut Sequence,
+    drawing: Drawing,
 }
 
 impl<'e> ModelDrafter<'e> {
     /// A drafter over a draft model and its sequence, which may hold any tokens.
-    pub fn new(executor: &'e mut dyn Executor, sequence: &'e mut Sequence) -> Self {
-        Self { executor, sequence }
+    pub fn new(
+        executor: &'e mut dyn Executor,
+        sequence: &'e mut Sequence,
+        drawing: Drawing,
+    ) -> Self {
+        Self {
+            executor,
+            sequence,
+            drawing,
+        }
     }
 
     async fn draw(
@@ -24,19 +37,30 @@ impl<'e> ModelDrafter<'e> {
         history: &mut History,
         sampler: &mut Sampler,
         max: usize,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Proposal> {
         let room = self
             .executor
             .capacity_tokens()
             .saturating_sub(history.len());
-        let mut proposed = Vec::new();
+        let mut proposal = Proposal::certain(Source::Draft, Vec::new());
         for _ in 0..max.min(room + 1) {
             let logits = self.catch_up(history.tokens()).await?;
-            let token = sampler.draw(&logits, history, None)?;
+            let token = match self.drawing {
+                Drawing::Shared => sampler.draw(&logits, history, None)?,
+                Drawing::Independent => {
+                    let from = sampler.distribution(&logits, history, None);
+                    let stream = sampler.params().seed ^ DRAFT_STREAM;
+                    let Some(token) = draw_from(stream, history.len() as u32, &from) else {
+                        break;
+                    };
+                    proposal.distributions.push(from);
+                    token
+                }
+            };
             history.push(token);
-            proposed.push(token);
+            proposal.tokens.push(token);
         }
-        Ok(proposed)
+        Ok(proposal)
     }
 
     /// Feeds whatever the cache lacks of `tokens`; the logits after the last.
@@ -69,10 +93,7 @@ impl Drafter for ModelDrafter<'_> {
             let len = history.len();
             let drawn = self.draw(history, sampler, max).await;
             history.truncate(len);
-            Ok(Proposal {
-                source: Source::Draft,
-                tokens: drawn?,
-            })
+            drawn
         })
     }
 }

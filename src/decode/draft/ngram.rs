@@ -64,10 +64,10 @@ impl Drafter for NgramDrafter {
         max: usize,
     ) -> LocalFuture<'a, Result<Proposal>> {
         let tokens = self.lookup(history.tokens(), max);
-        Box::pin(std::future::ready(Ok(Proposal {
-            source: Source::Ngram,
+        Box::pin(std::future::ready(Ok(Proposal::certain(
+            Source::Ngram,
             tokens,
-        })))
+        ))))
     }
 }
 
