@@ -1,2 +1,60 @@
-//! `cargo xtask <verb>`: builds, serves and tests the project.
-fn main() {}
+//! `cargo xtask <verb>`: builds, serves and tests the project, and sets up what
+//! that needs.
+//!
+//! - [`test`] runs the checks and counts them; [`report`] is the counting.
+//! - [`serve`] builds the page ([`page`]) and serves it ([`http`]).
+//! - [`tools`] finds or installs what the verbs need, and says in one line what it
+//!   cannot.
+
+mod http;
+mod page;
+mod report;
+mod serve;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <verb>
+
+  serve [--dev] [--open] [--port N] [--connect HOST]...
+        build the engine and the page, serve them on a loopback port, print the URL
+        --dev      rebuild on change, without wasm-opt
+        --open     open it in a browser
+        --port     this port instead of a free one
+        --connect  a host that models may be fetched from, besides Hugging Face
+  test [--native | --web | --page]
+        every check there is, or one part: Rust on this machine; wasm in a headless
+        browser; the page. The last line is `N passed, N failed, N skipped`.
+        TANDEM_REQUIRE=gpu,browser makes a part that cannot run fail instead of skip.
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((verb, rest)) = args.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let outcome = match verb.as_str() {
+        "serve" => serve::run(rest),
+        "test" => test::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => Err(usage(&format!("no verb `{other}`"))),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error for arguments nobody understands.
+fn usage(problem: &str) -> String {
+    format!("{problem}\n\n{USAGE}")
+}

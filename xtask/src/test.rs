@@ -1,0 +1,209 @@
+//! `cargo xtask test`: every check there is, in three parts.
+
+use std::io::Read;
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+use crate::http::Server;
+use crate::report::{Counts, Report, counts_from_libtest};
+use crate::tools::{self, Trouble};
+use crate::{page, usage};
+
+/// Runs the parts that `args` ask for, or all.
+pub fn run(args: &[String]) -> Result<ExitCode, String> {
+    let mut parts = Vec::new();
+    for arg in args {
+        match arg.as_str() {
+            "--native" | "--web" | "--page" => parts.push(arg.trim_start_matches("--")),
+            other => return Err(usage(&format!("`test` knows no `{other}`"))),
+        }
+    }
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
+    let mut report = Report::new();
+    if wanted("native") {
+        native(&mut report);
+    }
+    if wanted("web") {
+        web(&mut report);
+    }
+    if wanted("page") {
+        page_part(&mut report);
+    }
+    Ok(report.finish())
+}
+
+fn native(report: &mut Report) {
+    report.part("rustfmt", || {
+        check(Command::new("cargo").args(["fmt", "--all", "--check"]))
+    });
+    report.part("clippy", || {
+        check(cargo("clippy", ["--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
+    });
+    // Without a driver the tests that need one skip themselves.
+    if let Err(trouble) = tools::vulkan() {
+        eprintln!("note: {}", String::from(trouble));
+    }
+    report.part("rust tests", || {
+        let mut test = cargo("test", ["--workspace", "--no-fail-fast"]);
+        test.args(["--", "--show-output"]);
+        libtest(&mut test)
+    });
+}
+
+fn web(report: &mut Report) {
+    report.part("clippy for wasm32", || {
+        tools::wasm_target()?;
+        let args = ["--package", "tandem", "--all-targets", "--target"];
+        check(cargo("clippy", args).args(["wasm32-unknown-unknown", "--", "-D", "warnings"]))
+    });
+    report.part("wasm tests in a browser", || {
+        tools::wasm_target()?;
+        let browser = tools::browser()?;
+        let wasm_pack = tools::wasm_pack()?;
+        tools::wasm_bindgen()?;
+        let mut test = Command::new(wasm_pack);
+        test.args(["test", "--headless", "--chrome", "--chromedriver"])
+            .arg(browser.driver)
+            // `--test web` alone: the other test files have nothing for wasm, yet
+            // each would be linked and loaded.
+            .args(["--", "--lib", "--test", "web", "--", "--nocapture"])
+            .env("PATH", tools::path_with_tools());
+        libtest(&mut test)
+    });
+}
+
+fn page_part(report: &mut Report) {
+    let mut built = false;
+    report.part("page build", || {
+        page::build(page::Kind::Release)?;
+        built = true;
+        Ok(Counts::one(true))
+    });
+    report.part("tsc and svelte-check", || {
+        check(npm()?.args(["run", "--silent", "check"]))
+    });
+    report.part("eslint", || check(npm()?.args(["run", "--silent", "lint"])));
+    report.part("page in a browser", || {
+        tools::npm_packages()?;
+        let browser = tools::browser()?;
+        if !built {
+            return Err(Trouble::Broken("there is no page to test".to_string()));
+        }
+        let server = Server::start(page::site(), 0, &[]).map_err(Trouble::Broken)?;
+        let mut playwright = tools::npm_program("playwright")?;
+        playwright
+            .args(["test", "--reporter", "json"])
+            .env("TANDEM_URL", server.url())
+            .env("TANDEM_CHROMIUM", browser.chromium);
+        Ok(run_playwright(&mut playwright))
+    });
+}
+
+fn npm() -> Result<Command, Trouble> {
+    tools::npm_packages()?;
+    let mut npm = Command::new(tools::find("npm").unwrap_or_else(|| "npm".into()));
+    npm.current_dir(tools::root().join("www"));
+    Ok(npm)
+}
+
+fn cargo<const N: usize>(verb: &str, args: [&str; N]) -> Command {
+    let mut command = Command::new("cargo");
+    command.arg(verb).args(args).current_dir(tools::root());
+    command
+}
+
+/// Runs a command whose exit status is the check; its output is shown.
+fn check(command: &mut Command) -> Result<Counts, Trouble> {
+    // What it prints goes to stderr, so that stdout is the report alone.
+    let (ok, text) = captured(command);
+    if !ok || !text.trim().is_empty() {
+        eprint!("{text}");
+    }
+    Ok(Counts::one(ok))
+}
+
+/// Runs a test harness and counts what it says.
+fn libtest(command: &mut Command) -> Result<Counts, Trouble> {
+    let (ok, text) = captured(command.current_dir(tools::root()));
+    let mut counts = counts_from_libtest(&text);
+    if !ok && counts.failed == 0 {
+        // It did not compile, or died before it could say.
+        counts.failed = 1;
+    }
+    if counts.failed > 0 {
+        eprint!("{text}");
+    }
+    Ok(counts)
+}
+
+/// Whether the command succeeded, and its stdout; stderr is shown as it comes.
+fn captured(command: &mut Command) -> (bool, String) {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            let program = command.get_program().display();
+            return (false, format!("{program} does not start: {error}\n"));
+        }
+    };
+    let mut bytes = Vec::new();
+    if let Some(stdout) = &mut child.stdout {
+        // A broken pipe means that the child died; its status says so.
+        let _ = stdout.read_to_end(&mut bytes);
+    }
+    let ok = child.wait().is_ok_and(|status| status.success());
+    (ok, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Runs Playwright with its JSON reporter and counts its tests.
+fn run_playwright(command: &mut Command) -> Counts {
+    let (ok, text) = captured(command);
+    let Ok(found) = serde_json::from_str::<Value>(&text) else {
+        eprint!("{text}");
+        return Counts::one(false);
+    };
+    let mut counts = Counts::default();
+    for error in found["errors"].as_array().into_iter().flatten() {
+        eprintln!("{}", error["message"].as_str().unwrap_or_default());
+        counts.failed += 1;
+    }
+    for suite in found["suites"].as_array().into_iter().flatten() {
+        count_suite(suite, &mut counts);
+    }
+    if !ok && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    counts
+}
+
+fn count_suite(suite: &Value, counts: &mut Counts) {
+    for inner in suite["suites"].as_array().into_iter().flatten() {
+        count_suite(inner, counts);
+    }
+    for spec in suite["specs"].as_array().into_iter().flatten() {
+        let title = spec["title"].as_str().unwrap_or_default();
+        for test in spec["tests"].as_array().into_iter().flatten() {
+            match test["status"].as_str() {
+                Some("expected") => counts.passed += 1,
+                Some("skipped") => {
+                    let why = test["annotations"][0]["description"].as_str();
+                    let why = why.unwrap_or("page: skipped without a reason");
+                    counts.skipped.push(format!("{why} ({title})"));
+                }
+                _ => {
+                    counts.failed += 1;
+                    eprintln!("FAILED: {title}");
+                    for result in test["results"].as_array().into_iter().flatten() {
+                        let message = result["error"]["message"].as_str();
+                        eprintln!("{}", message.unwrap_or_default());
+                    }
+                }
+            }
+        }
+    }
+}
