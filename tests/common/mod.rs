@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(missing_docs, reason = "tests are not a public interface")]
 
+pub mod files;
+
 use std::path::{Path, PathBuf};
 
 /// The path of something in the data that is shared between projects and not kept
