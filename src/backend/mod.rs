@@ -11,7 +11,7 @@ pub mod gpu;
 pub mod plan;
 
 use crate::error::{Code, Error, Result};
-use crate::format::{DType, LocalFuture, TensorTable};
+use crate::format::{LocalFuture, TensorTable};
 use plan::Plan;
 
 /// A device that can compile plans.
@@ -40,9 +40,6 @@ pub struct CompileOptions {
     pub capacity_tokens: usize,
     /// Refuse to load when weights, caches and scratch together pass this.
     pub memory_budget_bytes: Option<u64>,
-    /// Quantise matrices whose element type is wider than this to it as they are
-    /// read; `None` keeps the file's own.
-    pub quantize: Option<DType>,
 }
 
 /// One of an executor's key/value caches.

@@ -1,1 +1,349 @@
 //! The CPU backend: the reference for every kernel, and the fallback.
+//!
+//! Activations are plain `f32` rows in buffers that are allocated once; weights stay
+//! in the file's own element type and are dequantised a row at a time, each row once
+//! a pass. One file per concern: [`dot`] the reductions, [`weights`] and their
+//! projection, [`ops`] embed, norms and projections, [`rope`], [`attention`], [`cache`].
+//!
+//! candle-core is this crate's CPU library where it is the right tool: its quantisers
+//! make blocks of a float checkpoint while it is read (`format::quant`). Its tensors
+//! are not used for the pass itself: its matrix product takes other paths for one row
+//! and for many, so a row's result would depend on what runs beside it and
+//! speculation would change the text; its tensors are immutable, so a cache is copied
+//! to be appended to; and its quantised products round activations to eight bits,
+//! which a reference must not.
+
+mod attention;
+mod cache;
+mod dot;
+mod ops;
+mod rope;
+mod weights;
+
+use attention::{Scores, Visible};
+use cache::Caches;
+use ops::Workspace;
+use rope::{QkNorms, Turns};
+use weights::Weight;
+
+use super::plan::{BufferId, Op, Plan, Rope};
+use super::{Backend, CacheId, CompileOptions, Executor, LogitRows, Rows};
+use crate::error::{Code, Error, Result};
+use crate::format::{LocalFuture, TensorTable};
+
+/// Prompt chunk for which the memory estimate has room.
+const ESTIMATED_ROWS: u64 = 128;
+
+/// Plain `f32` on the processor.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuBackend;
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &str {
+        "cpu"
+    }
+
+    fn compile<'a>(
+        &'a self,
+        plan: &'a Plan,
+        tensors: &'a TensorTable,
+        options: &'a CompileOptions,
+    ) -> LocalFuture<'a, Result<Box<dyn Executor>>> {
+        Box::pin(async move {
+            let executor = CpuExecutor::load(plan, tensors, options).await?;
+            Ok(Box::new(executor) as Box<dyn Executor>)
+        })
+    }
+}
+
+/// A plan with its weights in memory.
+pub struct CpuExecutor {
+    plan: Plan,
+    workspace: Workspace,
+    /// The plan's different ropes, and the cosines and sines of the pass at hand.
+    ropes: Vec<(Rope, Turns)>,
+    /// Of each op of the plan, which of `ropes` it turns by.
+    rope_of_op: Vec<Option<usize>>,
+    caches: Caches,
+    /// The plan's buffers, `[R, width]` each, for the most rows seen so far.
+    arena: Vec<Vec<f32>>,
+    visible: Visible,
+    scores: Vec<f32>,
+}
+
+impl CpuExecutor {
+    async fn load(plan: &Plan, tensors: &TensorTable, options: &CompileOptions) -> Result<Self> {
+        let caches = Caches::new(&plan.cache, options.capacity_tokens);
+        check_budget(plan, tensors, &caches, options)?;
+        let mut weights = Vec::with_capacity(plan.weights.len());
+        for spec in &plan.weights {
+            weights.push(Weight::read(spec, tensors).await?);
+        }
+        let mut ropes: Vec<(Rope, Turns)> = Vec::new();
+        let rope_of_op = plan.ops.iter().map(|op| match op {
+            Op::RopeAppend {
+                rope: Some(rope), ..
+            } => {
+                let known = ropes.iter().position(|(other, _)| other == rope);
+                Some(known.unwrap_or_else(|| {
+                    ropes.push((rope.clone(), Turns::new(rope)));
+                    ropes.len() - 1
+                }))
+            }
+            _ => None,
+        });
+        let rope_of_op = rope_of_op.collect();
+        Ok(Self {
+            workspace: Workspace::new(weights),
+            ropes,
+            rope_of_op,
+            caches,
+            arena: vec![Vec::new(); plan.buffers.len()],
+            visible: Visible::new(),
+            scores: Vec::new(),
+            plan: plan.clone(),
+        })
+    }
+
+    /// One pass; the rows' keys and values lie past the end of the cache, whose
+    /// length the caller moves once the logits have proved sound.
+    fn pass(&mut self, cache: CacheId, rows: &Rows, logits: LogitRows) -> Result<Vec<f32>> {
+        let n_rows = rows.len();
+        let base = self.caches.get(cache).len;
+        self.visible.fill(rows, base);
+        for (rope, turns) in &mut self.ropes {
+            turns.fill(rope, &self.visible.positions);
+        }
+        let plan = &self.plan;
+        let ws = &mut self.workspace;
+        let arena = &mut self.arena;
+        let width = |id: BufferId| plan.buffers[id.0].width;
+        // A buffer that is written leaves the arena meanwhile, so that others can be read.
+        let take = |arena: &mut Vec<Vec<f32>>, id: BufferId| {
+            let mut buffer = std::mem::take(&mut arena[id.0]);
+            buffer.resize(n_rows * width(id), 0.0);
+            buffer
+        };
+        let layers = &mut self.caches.get_mut(cache).layers;
+        let mut result = Vec::new();
+        for (op, rope) in plan.ops.iter().zip(&self.rope_of_op) {
+            match op {
+                Op::Embed { table, scale, out } => {
+                    let mut to = take(arena, *out);
+                    ops::embed(ws.matrix(*table), *scale, &rows.tokens, &mut to);
+                    arena[out.0] = to;
+                }
+                Op::NormLinear {
+                    x,
+                    norm,
+                    parts,
+                    out,
+                } => {
+                    let mut to = take(arena, *out);
+                    ops::norm_linear(ws, &arena[x.0], *norm, parts, &mut to, width(*out));
+                    arena[out.0] = to;
+                }
+                Op::RopeAppend {
+                    qkv,
+                    layer,
+                    heads,
+                    qk_norm,
+                    ..
+                } => {
+                    let norms = qk_norm.map(|norm| QkNorms {
+                        q: (ws.vector(norm.q.weight), norm.q.eps),
+                        k: (ws.vector(norm.k.weight), norm.k.eps),
+                        span: norm.span,
+                    });
+                    let rope = rope.map(|index| (&self.ropes[index].0, &self.ropes[index].1));
+                    rope::rope_append(
+                        &mut arena[qkv.0],
+                        width(*qkv),
+                        *heads,
+                        norms.as_ref(),
+                        rope,
+                        &mut layers[*layer],
+                        base,
+                    );
+                }
+                Op::Attention {
+                    qkv,
+                    layer,
+                    heads,
+                    scale,
+                    softcap,
+                    window,
+                    out,
+                } => {
+                    let mut to = take(arena, *out);
+                    let how = Scores {
+                        scale: *scale,
+                        softcap: *softcap,
+                        window: *window,
+                    };
+                    attention::attention(
+                        &arena[qkv.0],
+                        width(*qkv),
+                        *heads,
+                        &how,
+                        &self.visible,
+                        &layers[*layer],
+                        &mut self.scores,
+                        &mut to,
+                        width(*out),
+                    );
+                    arena[out.0] = to;
+                }
+                Op::LinearAdd {
+                    x,
+                    linear,
+                    scale,
+                    residual,
+                } => {
+                    let mut to = take(arena, *residual);
+                    ops::linear_add(ws, &arena[x.0], linear, *scale, &mut to);
+                    arena[residual.0] = to;
+                }
+                Op::NormAdd {
+                    x,
+                    norm,
+                    scale,
+                    residual,
+                } => {
+                    let mut to = take(arena, *residual);
+                    ops::norm_add(ws, &arena[x.0], *norm, *scale, &mut to);
+                    arena[residual.0] = to;
+                }
+                Op::NormGateUp {
+                    x,
+                    norm,
+                    gate,
+                    up,
+                    activation,
+                    out,
+                } => {
+                    let mut to = take(arena, *out);
+                    ops::norm_gate_up(ws, &arena[x.0], *norm, gate, up, *activation, &mut to);
+                    arena[out.0] = to;
+                }
+                Op::Head {
+                    x,
+                    norm,
+                    weight,
+                    scale,
+                    softcap,
+                    ..
+                } => {
+                    let from = match logits {
+                        LogitRows::None => continue,
+                        LogitRows::Last => (n_rows - 1) * width(*x),
+                        LogitRows::All => 0,
+                    };
+                    result = ops::head(ws, &arena[x.0][from..], *norm, weight, *scale, *softcap);
+                }
+            }
+        }
+        match result.iter().position(|logit| !logit.is_finite()) {
+            None => Ok(result),
+            Some(at) => {
+                let detail = format!(
+                    "row {} has a logit that is NaN or infinite, of token {}",
+                    at / plan.n_vocab,
+                    at % plan.n_vocab
+                );
+                Err(Error::new(Code::NotFinite, "logits", detail))
+            }
+        }
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn new_cache(&mut self) -> Result<CacheId> {
+        Ok(self.caches.create())
+    }
+
+    fn cache_len(&self, cache: CacheId) -> usize {
+        self.caches.get(cache).len
+    }
+
+    fn capacity_tokens(&self) -> usize {
+        self.caches.capacity()
+    }
+
+    fn truncate(&mut self, cache: CacheId, len: usize) {
+        self.caches.truncate(cache, len);
+    }
+
+    fn keep(&mut self, cache: CacheId, base: usize, path: &[u32]) -> Result<()> {
+        self.caches.keep(cache, base, path)
+    }
+
+    fn fork(&mut self, cache: CacheId) -> Result<CacheId> {
+        self.caches.fork(cache)
+    }
+
+    fn drop_cache(&mut self, cache: CacheId) {
+        self.caches.remove(cache);
+    }
+
+    fn forward<'a>(
+        &'a mut self,
+        cache: CacheId,
+        rows: &'a Rows,
+        logits: LogitRows,
+    ) -> LocalFuture<'a, Result<Vec<f32>>> {
+        Box::pin(async move {
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let n_vocab = self.plan.n_vocab;
+            if let Some(&token) = rows.tokens.iter().find(|&&token| token as usize >= n_vocab) {
+                let detail = format!("outside a vocabulary of {n_vocab}");
+                return Err(Error::new(Code::TokenUnknown, token.to_string(), detail));
+            }
+            assert!(
+                rows.parents.is_empty() || rows.parents.len() == rows.len(),
+                "{} parents for {} rows",
+                rows.parents.len(),
+                rows.len()
+            );
+            self.caches.reserve(cache, rows.len())?;
+            let logits = self.pass(cache, rows, logits)?;
+            self.caches.get_mut(cache).len += rows.len();
+            Ok(logits)
+        })
+    }
+}
+
+/// Weights, one full cache and scratch against the budget.
+fn check_budget(
+    plan: &Plan,
+    tensors: &TensorTable,
+    caches: &Caches,
+    options: &CompileOptions,
+) -> Result<()> {
+    let Some(budget) = options.memory_budget_bytes else {
+        return Ok(());
+    };
+    let weights: u64 = plan
+        .weights
+        .iter()
+        .filter_map(|spec| tensors.get(&spec.source))
+        .map(|info| {
+            let (n_rows, n_cols) = info.matrix();
+            let row_bytes = info.dtype.row_bytes(n_cols).unwrap_or(0) as u64;
+            (n_rows as u64).saturating_mul(row_bytes)
+        })
+        .fold(0, u64::saturating_add);
+    let widths: u64 = plan.buffers.iter().map(|buffer| buffer.width as u64).sum();
+    let scratch = widths * ESTIMATED_ROWS * size_of::<f32>() as u64;
+    let cache = caches.full_bytes();
+    if weights.saturating_add(cache).saturating_add(scratch) > budget {
+        let detail = format!(
+            "weights of {weights} bytes, a cache of {cache} and scratch of {scratch} \
+             do not fit a budget of {budget}"
+        );
+        return Err(Error::new(Code::OutOfMemory, "memory budget", detail));
+    }
+    Ok(())
+}

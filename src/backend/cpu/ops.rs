@@ -1,0 +1,276 @@
+//! The ops of a plan that mix channels: embed, norms and projections.
+//!
+//! Every function handles its rows one by one with the reductions of [`super::dot`],
+//! so none depends on how many there are. Activations are `[R, width]`, row-major.
+
+use super::dot::dot;
+use super::weights::{Matrix, Weight};
+use crate::backend::plan::{Activation, Linear, Norm, WeightId};
+
+/// What the ops share: the weights, and scratch that is allocated once.
+pub struct Workspace {
+    /// Of the plan, by [`WeightId`].
+    pub weights: Vec<Weight>,
+    /// Normed activations: `[R, n_in]`.
+    normed: Vec<f32>,
+    /// One dequantised weight row: `[n_in]`.
+    row: Vec<f32>,
+    /// Gate activations: `[R, n_ff]`.
+    gate: Vec<f32>,
+}
+
+impl Workspace {
+    /// Around the plan's weights.
+    pub fn new(weights: Vec<Weight>) -> Self {
+        Self {
+            weights,
+            normed: Vec::new(),
+            row: Vec::new(),
+            gate: Vec::new(),
+        }
+    }
+
+    /// # Panics
+    /// Where the weight is a vector: a slip in the plan.
+    pub fn matrix(&self, id: WeightId) -> &Matrix {
+        matrix(&self.weights, id)
+    }
+
+    /// # Panics
+    /// Where the weight is a matrix: a slip in the plan.
+    pub fn vector(&self, id: WeightId) -> &[f32] {
+        vector(&self.weights, id)
+    }
+}
+
+fn matrix(weights: &[Weight], id: WeightId) -> &Matrix {
+    match &weights[id.0] {
+        Weight::Matrix(matrix) => matrix,
+        Weight::Vector(values) => panic!("weight {} is a vector of {}", id.0, values.len()),
+    }
+}
+
+fn vector(weights: &[Weight], id: WeightId) -> &[f32] {
+    match &weights[id.0] {
+        Weight::Vector(values) => values,
+        Weight::Matrix(matrix) => {
+            panic!("weight {} is a matrix of rows of {}", id.0, matrix.n_in())
+        }
+    }
+}
+
+/// `out[r] = table[token[r]] * scale`. `out`: `[R, n_embd]`.
+pub fn embed(table: &Matrix, scale: f32, tokens: &[u32], out: &mut [f32]) {
+    for (row, &token) in out.chunks_exact_mut(table.n_in()).zip(tokens) {
+        table.row(token as usize, row);
+        if scale != 1.0 {
+            row.iter_mut().for_each(|x| *x *= scale);
+        }
+    }
+}
+
+/// `1 / sqrt(mean(x^2) + eps)`.
+pub fn norm_scale(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+/// `x / sqrt(mean(x^2) + eps) * weight`, one row into another.
+fn norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let scale = norm_scale(x, eps);
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+/// The rows of `x`, normed into `scratch` where there is a norm.
+fn normed<'a>(
+    weights: &[Weight],
+    norm: Option<Norm>,
+    x: &'a [f32],
+    n_in: usize,
+    scratch: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let Some(norm) = norm else { return x };
+    let weight = vector(weights, norm.weight);
+    scratch.resize(x.len(), 0.0);
+    for (x, out) in x.chunks_exact(n_in).zip(scratch.chunks_exact_mut(n_in)) {
+        norm_row(x, weight, norm.eps, out);
+    }
+    scratch
+}
+
+/// The part of a bias vector that belongs to a projection; empty without one.
+fn bias<'a>(weights: &'a [Weight], linear: &Linear) -> &'a [f32] {
+    match linear.bias {
+        Some(id) => &vector(weights, id)[linear.bias_offset..][..linear.n_out()],
+        None => &[],
+    }
+}
+
+/// `out = concat(parts . norm(x))`. `x`: `[R, n_in]`; `out`: `[R, width]`, of which
+/// the leading columns are written.
+pub fn norm_linear(
+    ws: &mut Workspace,
+    x: &[f32],
+    norm: Option<Norm>,
+    parts: &[Linear],
+    out: &mut [f32],
+    width: usize,
+) {
+    let weights = &ws.weights;
+    let Some(first) = parts.first() else { return };
+    let n_in = matrix(weights, first.weight).n_in();
+    let x = normed(weights, norm, x, n_in, &mut ws.normed);
+    let mut at = 0;
+    for part in parts {
+        let matrix = matrix(weights, part.weight);
+        let bias = bias(weights, part);
+        matrix.project(x, part.rows.clone(), &mut ws.row, |r, j, y| {
+            out[r * width + at + j] = y + bias.get(j).unwrap_or(&0.0);
+        });
+        at += part.n_out();
+    }
+}
+
+/// `residual += scale * (w x + b)`. `x`: `[R, n_in]`; `residual`: `[R, n_out]`.
+pub fn linear_add(
+    ws: &mut Workspace,
+    x: &[f32],
+    linear: &Linear,
+    scale: f32,
+    residual: &mut [f32],
+) {
+    let width = linear.n_out();
+    let bias = bias(&ws.weights, linear);
+    let matrix = matrix(&ws.weights, linear.weight);
+    matrix.project(x, linear.rows.clone(), &mut ws.row, |r, j, y| {
+        residual[r * width + j] += scale * (y + bias.get(j).unwrap_or(&0.0));
+    });
+}
+
+/// `residual += scale * norm(x)`. Both `[R, width]`.
+pub fn norm_add(ws: &mut Workspace, x: &[f32], norm: Norm, scale: f32, residual: &mut [f32]) {
+    let weight = vector(&ws.weights, norm.weight);
+    let width = weight.len();
+    ws.normed.resize(width, 0.0);
+    for (x, residual) in x.chunks_exact(width).zip(residual.chunks_exact_mut(width)) {
+        norm_row(x, weight, norm.eps, &mut ws.normed);
+        for (residual, x) in residual.iter_mut().zip(&ws.normed) {
+            *residual += scale * x;
+        }
+    }
+}
+
+/// `out = act(gate . norm(x)) * (up . norm(x))`. `x`: `[R, n_in]`; `out`: `[R, n_ff]`.
+pub fn norm_gate_up(
+    ws: &mut Workspace,
+    x: &[f32],
+    norm: Option<Norm>,
+    gate: &Linear,
+    up: &Linear,
+    activation: Activation,
+    out: &mut [f32],
+) {
+    let weights = &ws.weights;
+    let n_ff = gate.n_out();
+    let gate_matrix = matrix(weights, gate.weight);
+    let x = normed(weights, norm, x, gate_matrix.n_in(), &mut ws.normed);
+    ws.gate.resize(out.len(), 0.0);
+    let (gate_bias, up_bias) = (bias(weights, gate), bias(weights, up));
+    let gated = &mut ws.gate;
+    gate_matrix.project(x, gate.rows.clone(), &mut ws.row, |r, j, y| {
+        gated[r * n_ff + j] = activate(activation, y + gate_bias.get(j).unwrap_or(&0.0));
+    });
+    matrix(weights, up.weight).project(x, up.rows.clone(), &mut ws.row, |r, j, y| {
+        let at = r * n_ff + j;
+        out[at] = gated[at] * (y + up_bias.get(j).unwrap_or(&0.0));
+    });
+}
+
+/// `logits = cap(scale * (w . norm(x)))`. `x`: `[R, n_embd]`; the result is `[R, n_vocab]`.
+pub fn head(
+    ws: &mut Workspace,
+    x: &[f32],
+    norm: Norm,
+    linear: &Linear,
+    scale: f32,
+    softcap: Option<f32>,
+) -> Vec<f32> {
+    let weights = &ws.weights;
+    let matrix = matrix(weights, linear.weight);
+    let n_vocab = linear.n_out();
+    let mut logits = vec![0.0; x.len() / matrix.n_in() * n_vocab];
+    let x = normed(weights, Some(norm), x, matrix.n_in(), &mut ws.normed);
+    let bias = bias(weights, linear);
+    matrix.project(x, linear.rows.clone(), &mut ws.row, |r, j, y| {
+        let logit = scale * (y + bias.get(j).unwrap_or(&0.0));
+        logits[r * n_vocab + j] = match softcap {
+            Some(cap) => cap * (logit / cap).tanh(),
+            None => logit,
+        };
+    });
+    logits
+}
+
+/// The non-linearity of a gated feed-forward block.
+fn activate(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            // sqrt(2 / pi)
+            let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+    }
+}
+
+/// The error function, to about 1e-7: its Maclaurin series near zero, and the
+/// continued fraction of its complement beyond (Abramowitz and Stegun 7.1.6, 7.1.14).
+fn erf(x: f32) -> f32 {
+    let x = f64::from(x);
+    let a = x.abs();
+    let magnitude = if a < 2.5 {
+        // 2/sqrt(pi) e^(-x^2) sum of 2^n x^(2n+1) / (2n+1)!!
+        let (mut term, mut sum) = (a, a);
+        for n in 1..60 {
+            term *= 2.0 * a * a / f64::from(2 * n + 1);
+            sum += term;
+        }
+        std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum
+    } else {
+        // erfc(x) = e^(-x^2)/sqrt(pi) * 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + ...))))
+        let mut fraction = a;
+        for n in (1..60).rev() {
+            fraction = a + f64::from(n) / 2.0 / fraction;
+        }
+        1.0 - (-a * a).exp() * std::f64::consts::FRAC_2_SQRT_PI / 2.0 / fraction
+    };
+    magnitude.copysign(x) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_have_their_published_values() {
+        // torch.nn.functional at float64, rounded.
+        for (activation, x, y) in [
+            (Activation::Silu, 1.0, 0.731_058_6),
+            (Activation::Silu, -2.0, -0.238_405_84),
+            (Activation::GeluTanh, 1.0, 0.841_191_99),
+            (Activation::GeluTanh, -0.5, -0.154_285_99),
+            (Activation::Gelu, 1.0, 0.841_344_75),
+            (Activation::Gelu, -0.5, -0.154_268_77),
+            (Activation::Gelu, -4.0, -0.000_126_685),
+        ] {
+            let found = activate(activation, x);
+            assert!(
+                (found - y).abs() < 2e-7,
+                "{activation:?}({x}) = {found}, not {y}"
+            );
+        }
+        assert_eq!(activate(Activation::Gelu, -30.0), 0.0);
+    }
+}
