@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::gguf::{self, MAGIC};
 use super::metadata::Metadata;
+use super::quoted;
 use super::safetensors::{self, Index};
 use super::source::{ByteSource, Folder};
 use super::table::{TensorInfo, TensorTable};
@@ -241,8 +242,10 @@ impl Checkpoint {
         let config =
             config.ok_or_else(|| missing("config.json", "it says what the weights are"))?;
         let config = text(config.as_ref()).await?;
-        let config = serde_json::from_str(&config)
-            .map_err(|error| Error::new(Code::ConfigInvalid, "config.json", error.to_string()))?;
+        let config = serde_json::from_str(&config).map_err(|error| {
+            let detail = quoted(&error.to_string(), "");
+            Error::new(Code::ConfigInvalid, "config.json", detail)
+        })?;
         let mut files = BTreeMap::new();
         for name in TEXT_FILES {
             read_text(folder, name, &mut files).await?;
@@ -271,7 +274,11 @@ fn refuse_duplicates(tensors: &[TensorInfo]) -> Result<()> {
         None => Ok(()),
         Some(info) => {
             let detail = "this tensor stands in two files";
-            Err(Error::new(Code::FormatMalformed, &info.name, detail))
+            Err(Error::new(
+                Code::FormatMalformed,
+                quoted(&info.name, "a tensor"),
+                detail,
+            ))
         }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 
 use super::metadata::{Array, Metadata, StringList, Value};
 use super::quant::DType;
+use super::quoted;
 use super::source::ByteSource;
 use super::table::TensorInfo;
 use crate::error::{Code, Error, Result};
@@ -229,10 +230,11 @@ fn place(
                 "its bytes {start}..{end} end past the file's {}",
                 cursor.len_bytes
             );
-            return Err(Error::new(Code::SourceTruncated, entry.name, detail));
+            let subject = quoted(entry.name, cursor.file);
+            return Err(Error::new(Code::SourceTruncated, subject, detail));
         }
         if let (Some(next), true) = (next_name, end > next_start) {
-            let detail = format!("overlaps {next}");
+            let detail = format!("overlaps {}", quoted(next, "a tensor without a name"));
             return Err(cursor.malformed(entry.name, detail));
         }
         next_start = start;
@@ -370,6 +372,7 @@ impl<'a> Cursor<'a> {
         match n.checked_mul(least_bytes) {
             Some(bytes) if bytes <= self.len_bytes.saturating_sub(self.at as u64) => Ok(()),
             _ => {
+                let what = quoted(what, "values");
                 let detail = format!("{what}: {n} of them do not fit the file");
                 Err(Error::new(Code::SourceTruncated, self.file, detail))
             }
@@ -401,20 +404,18 @@ impl<'a> Cursor<'a> {
     fn name(&mut self, what: &str) -> Parsed<&'a str> {
         let bytes = self.string(what)?;
         std::str::from_utf8(bytes).map_err(|_| {
-            let shown: String = String::from_utf8_lossy(bytes).chars().take(60).collect();
+            let shown = String::from_utf8_lossy(bytes);
             Stop::Bad(self.malformed(&shown, format!("{what} is not UTF-8")))
         })
     }
 
     /// `subject` is what the file calls the thing at fault.
     fn malformed(&self, subject: &str, detail: impl Into<String>) -> Error {
-        // Names come from the file: an error quotes no more than a line of them.
-        let subject: String = subject.chars().take(200).collect();
-        Error::new(Code::FormatMalformed, subject, detail)
+        Error::new(Code::FormatMalformed, quoted(subject, self.file), detail)
     }
 
     fn truncated(&self, what: &str) -> Error {
-        let what: String = what.chars().take(200).collect();
+        let what = quoted(what, "an empty name");
         let detail = format!("the file ends within its header ({what})");
         Error::new(Code::SourceTruncated, self.file, detail)
     }

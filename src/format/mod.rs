@@ -25,3 +25,10 @@ pub use metadata::{Array, FromValue, Metadata, StringList, Value};
 pub use quant::{DType, Quantize};
 pub use source::{ByteSource, FileSet, Folder, LocalFuture, MemorySource};
 pub use table::{RawTensor, TensorInfo, TensorTable};
+
+/// A name from the file as an error shows it, no more than a line of it; `instead`
+/// where it is empty.
+fn quoted(name: &str, instead: &str) -> String {
+    let name = if name.is_empty() { instead } else { name };
+    name.chars().take(200).collect()
+}

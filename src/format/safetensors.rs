@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::quant::DType;
+use super::quoted;
 use super::source::ByteSource;
 use super::table::TensorInfo;
 use crate::error::{Code, Error, Result};
@@ -68,14 +69,15 @@ pub(super) async fn read_header(source: &dyn ByteSource) -> Result<Vec<TensorInf
         json.end()?;
         Ok(entries)
     });
-    let entries = entries.map_err(|error| malformed(short(&format!("header: {error}"))))?;
+    let entries = entries.map_err(|error| malformed(quoted(&format!("header: {error}"), "")))?;
     drop(header);
-    place(entries, data_start, len_bytes)
+    place(file, entries, data_start, len_bytes)
 }
 
 /// Turns offsets into ranges of the file and holds them against shape, type, each
 /// other and the file's length.
 fn place(
+    file: &str,
     entries: Vec<(String, Entry)>,
     data_start: u64,
     len_bytes: u64,
@@ -83,7 +85,8 @@ fn place(
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
     for (name, entry) in &entries {
-        let malformed = |detail: String| Error::new(Code::FormatMalformed, short(name), detail);
+        let malformed =
+            |detail: String| Error::new(Code::FormatMalformed, quoted(name, file), detail);
         if !names.insert(name) {
             return Err(malformed("this tensor stands twice".to_string()));
         }
@@ -104,7 +107,11 @@ fn place(
                 "its bytes {start}..{end} end past the file's {}",
                 len_bytes - data_start
             );
-            return Err(Error::new(Code::SourceTruncated, short(name), detail));
+            return Err(Error::new(
+                Code::SourceTruncated,
+                quoted(name, file),
+                detail,
+            ));
         }
         // Safetensors knows of no blocks: quantised GGML names are not its own.
         let dtype = match DType::from_name(&entry.dtype) {
@@ -133,20 +140,18 @@ fn place(
     by_start.sort_by_key(|info| (info.range.start, info.range.end));
     for pair in by_start.windows(2) {
         if pair[0].range.end > pair[1].range.start {
-            let detail = format!("overlaps {}", short(&pair[1].name));
+            let detail = format!(
+                "overlaps {}",
+                quoted(&pair[1].name, "a tensor without a name")
+            );
             return Err(Error::new(
                 Code::FormatMalformed,
-                short(&pair[0].name),
+                quoted(&pair[0].name, file),
                 detail,
             ));
         }
     }
     Ok(tensors)
-}
-
-/// A name as an error quotes it: a line of it.
-fn short(name: &str) -> String {
-    name.chars().take(200).collect()
 }
 
 /// Reads the header's object in order; a plain map would hide a name that stands
@@ -200,15 +205,16 @@ impl Index {
         struct Json {
             weight_map: BTreeMap<String, String>,
         }
-        let json: Json = serde_json::from_str(text)
-            .map_err(|error| Error::new(Code::FormatMalformed, file, short(&error.to_string())))?;
+        let json: Json = serde_json::from_str(text).map_err(|error| {
+            Error::new(Code::FormatMalformed, file, quoted(&error.to_string(), ""))
+        })?;
         let index = Self {
             weight_map: json.weight_map,
         };
         for name in index.weight_map.values() {
             // A file of the same folder, and nothing else.
             if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', ':']) {
-                let detail = format!("{:?} is not a file beside it", short(name));
+                let detail = format!("{:?} is not a file beside it", quoted(name, ""));
                 return Err(Error::new(Code::FormatMalformed, file, detail));
             }
         }

@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "tests are not a public interface")]
 
 pub mod files;
+pub mod fuzz;
 
 use std::path::{Path, PathBuf};
 
