@@ -248,3 +248,142 @@ async fn factors(name: &str, tensors: &TensorTable) -> Result<Option<Vec<f64>>> 
     let values = tensors.read(name).await?.to_f32()?;
     Ok(Some(values.into_iter().map(f64::from).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelSpec;
+
+    /// What a converter writes of a small Gemma 3.
+    fn metadata(architecture: &str) -> Metadata {
+        let mut metadata = Metadata::default();
+        metadata.insert("general.architecture", Value::String(architecture.into()));
+        for (key, value) in [
+            ("block_count", 7),
+            ("embedding_length", 64),
+            ("feed_forward_length", 48),
+            ("context_length", 256),
+            ("attention.head_count", 4),
+            ("attention.head_count_kv", 2),
+            ("attention.sliding_window", 16),
+        ] {
+            metadata.insert(format!("{architecture}.{key}"), Value::Unsigned(value));
+        }
+        metadata
+    }
+
+    fn spec(metadata: &Metadata) -> Result<ModelSpec> {
+        let stated = pollster::block_on(read(metadata, &TensorTable::default()))?;
+        ModelSpec::resolve(stated)
+    }
+
+    fn with(architecture: &str, key: &str, value: Value) -> Result<ModelSpec> {
+        let mut metadata = metadata(architecture);
+        metadata.insert(key, value);
+        spec(&metadata)
+    }
+
+    fn windows(spec: &ModelSpec) -> Vec<bool> {
+        spec.layers
+            .iter()
+            .map(|layer| layer.window.is_some())
+            .collect()
+    }
+
+    #[test]
+    fn what_only_a_name_tells_comes_from_the_table() {
+        let gemma = spec(&metadata("gemma3")).unwrap();
+        assert_eq!(windows(&gemma), [true, true, true, true, true, false, true]);
+        assert_eq!(gemma.embedding_scale, 8.0);
+        let thetas = gemma
+            .layers
+            .iter()
+            .map(|layer| layer.rope.as_ref().unwrap().theta);
+        let expected = [1e4, 1e4, 1e4, 1e4, 1e4, 1e6, 1e4];
+        assert_eq!(thetas.collect::<Vec<_>>(), expected);
+        assert_eq!(spec(&metadata("smollm3")).unwrap().layers[3].rope, None);
+    }
+
+    #[test]
+    fn a_key_beats_the_table() {
+        let pattern = |value| with("gemma3", "gemma3.attention.sliding_window_pattern", value);
+        let list = [true, false, true, false, true, false, true];
+        let listed = pattern(Value::Array(crate::format::Array::Bool(list.to_vec()))).unwrap();
+        assert_eq!(windows(&listed), list);
+        let period = pattern(Value::Unsigned(2)).unwrap();
+        assert_eq!(windows(&period), list);
+        let local = with("gemma3", "gemma3.rope.freq_base_swa", Value::F32(5000.0)).unwrap();
+        assert_eq!(local.layers[0].rope.as_ref().unwrap().theta, 5000.0);
+    }
+
+    #[test]
+    fn the_largest_gemmas_scale_attention_by_width() {
+        let mut metadata = metadata("gemma3");
+        assert_eq!(spec(&metadata).unwrap().layers[0].attention_scale, 0.25);
+        metadata.insert("gemma3.attention.key_length", Value::Unsigned(64));
+        assert_eq!(spec(&metadata).unwrap().layers[0].attention_scale, 0.125);
+        let mut largest = Metadata::default();
+        for (key, value) in metadata.iter() {
+            let value = match key {
+                "gemma3.block_count" => Value::Unsigned(62),
+                _ => value.clone(),
+            };
+            largest.insert(key, value);
+        }
+        assert_eq!(spec(&largest).unwrap().layers[0].attention_scale, 0.25);
+    }
+
+    #[test]
+    fn what_a_file_gets_wrong_is_named() {
+        let text = |text: &str| Value::String(text.into());
+        for (key, value, subject) in [
+            (
+                "llama.expert_count",
+                Value::Unsigned(8),
+                "llama.expert_count",
+            ),
+            (
+                "llama.attention.value_length",
+                Value::Unsigned(8),
+                "llama.attention.value_length",
+            ),
+            ("llama.rope.freq_base", text("high"), "llama.rope.freq_base"),
+            (
+                "llama.rope.dimension_count",
+                Value::Unsigned(17),
+                "rotating dimensions",
+            ),
+            (
+                "llama.rope.dimension_count",
+                Value::Unsigned(1 << 40),
+                "rotating dimensions",
+            ),
+            (
+                "llama.attention.key_length",
+                Value::Unsigned(0),
+                "head size",
+            ),
+        ] {
+            let error = with("llama", key, value).unwrap_err();
+            assert_eq!(
+                (error.code(), error.subject()),
+                (Code::ConfigInvalid, subject),
+                "{key}"
+            );
+        }
+        let mut metadata = metadata("llama");
+        metadata.insert("llama.rope.scaling.factor", Value::F32(2.0));
+        metadata.insert("llama.rope.scaling.type", text("magic"));
+        assert_eq!(
+            spec(&metadata).unwrap_err().subject(),
+            "llama.rope.scaling.type"
+        );
+        let unknown = spec(&self::metadata("rwkv7")).unwrap_err();
+        assert_eq!(
+            (unknown.code(), unknown.subject()),
+            (Code::ArchitectureUnknown, "rwkv7")
+        );
+        let missing = spec(&Metadata::default()).unwrap_err();
+        assert_eq!(missing.subject(), "general.architecture");
+    }
+}

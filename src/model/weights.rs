@@ -227,7 +227,11 @@ impl Binder<'_> {
     /// Two matrices, or one with the gate's rows first.
     fn gate_up(&mut self, gate: &str, up: &str, n_ff: usize) -> Result<(Linear, Linear)> {
         let n_embd = self.spec.n_embd;
-        if self.has(&format!("{gate}.weight")) || !self.has(&format!("{up}.weight")) {
+        let up_weight = format!("{up}.weight");
+        let is_fused = !self.has(&format!("{gate}.weight"))
+            && self.has(&up_weight)
+            && self.shape(&up_weight)?.first() != Some(&n_ff);
+        if !is_fused {
             return Ok((
                 self.linear(gate, n_ff, n_embd)?,
                 self.linear(up, n_ff, n_embd)?,

@@ -127,3 +127,44 @@ impl Matrix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are whole blocks of any type; some of the values are not finite.
+    fn noise(n_bytes: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..n_bytes).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_rows_beside_it() {
+        const N_IN: usize = 512;
+        const N_OUT: usize = 3;
+        let x: Vec<f32> = noise(17 * N_IN)
+            .iter()
+            .map(|&b| f32::from(b) - 99.5)
+            .collect();
+        for &dtype in DType::ALL {
+            let row_bytes = dtype.row_bytes(N_IN).unwrap();
+            let matrix = Matrix::new(dtype, N_IN, noise(N_OUT * row_bytes));
+            let run = |x: &[f32]| {
+                let mut out = vec![0u32; x.len() / N_IN * N_OUT];
+                matrix.project(x, 0..N_OUT, &mut Vec::new(), |r, j, y| {
+                    out[r * N_OUT + j] = y.to_bits();
+                });
+                out
+            };
+            let alone: Vec<u32> = x.chunks(N_IN).flat_map(run).collect();
+            for n_rows in 1..=17 {
+                let found = run(&x[..n_rows * N_IN]);
+                assert_eq!(found, alone[..n_rows * N_OUT], "{dtype}, {n_rows} rows");
+            }
+        }
+    }
+}
