@@ -8,6 +8,7 @@
 //!
 //! * [`sampling`]: a row of logits and what was said so far -> one token.
 //! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
+//! * [`tree`]: the shape of a token tree.
 //! * [`cost`]: how far to guess, from what passes cost on this device.
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
@@ -20,6 +21,7 @@ pub mod round;
 pub mod sampling;
 pub mod sequence;
 pub mod stop;
+pub mod tree;
 pub mod verify;
 
 pub use sampling::{Sampler, SamplingParams};
