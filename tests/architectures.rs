@@ -1,6 +1,8 @@
 //! Every architecture, from both containers, against logits from transformers
 //! (`tests/goldens/architectures.py`).
 
+#![cfg(not(target_arch = "wasm32"))]
+
 #[path = "common/model.rs"]
 mod model;
 

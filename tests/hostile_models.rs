@@ -1,6 +1,8 @@
 //! Checkpoints whose containers are sound and whose models are not: each gives an
 //! error with a code, about the thing at fault, and nothing panics.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

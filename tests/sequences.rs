@@ -2,6 +2,8 @@
 //! pass or many, beside other rows or alone, in a tree or a chain, before or after
 //! something else was tried and rolled back. To the bit, for every architecture.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 #[path = "common/model.rs"]
 mod model;
 

@@ -1,6 +1,8 @@
 //! A real model, from both of its public copies, against what transformers says of
 //! it: `expected.json` beside the weights.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 #[path = "common/expected.rs"]
 mod expected;

@@ -13,7 +13,7 @@ const LANES: usize = 16;
 ///
 /// # Panics
 /// Where the lengths differ.
-#[inline]
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(
         a.len(),
@@ -22,22 +22,24 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
         a.len(),
         b.len()
     );
+    // Arrays of known length, so that the sums stay in vector registers.
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        step(&mut sums, a, b);
     }
-    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        sums[lane] += a * b;
+    if !a_rest.is_empty() {
+        step(&mut sums, &padded(a_rest), &padded(b_rest));
     }
-    add_up(sums)
+    add_up(&sums)
 }
 
 /// Two of [`dot`] with one `b`, to the same bits: `b` is loaded once for both.
-#[inline]
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
 pub fn dot2(a0: &[f32], a1: &[f32], b: &[f32]) -> [f32; 2] {
     let n = b.len();
     assert!(
@@ -46,33 +48,43 @@ pub fn dot2(a0: &[f32], a1: &[f32], b: &[f32]) -> [f32; 2] {
         a0.len(),
         a1.len()
     );
-    let mut sums = [[0.0f32; LANES]; 2];
-    let whole = n - n % LANES;
-    let pairs = a0.chunks_exact(LANES).zip(a1.chunks_exact(LANES));
-    for ((a0, a1), b) in pairs.zip(b.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sums[0][lane] += a0[lane] * b[lane];
-            sums[1][lane] += a1[lane] * b[lane];
-        }
+    let (a0_chunks, a0_rest) = a0.as_chunks::<LANES>();
+    let (a1_chunks, a1_rest) = a1.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let (mut sums0, mut sums1) = ([0.0f32; LANES], [0.0f32; LANES]);
+    for ((a0, a1), b) in a0_chunks.iter().zip(a1_chunks).zip(b_chunks) {
+        step(&mut sums0, a0, b);
+        step(&mut sums1, a1, b);
     }
-    for at in whole..n {
-        sums[0][at - whole] += a0[at] * b[at];
-        sums[1][at - whole] += a1[at] * b[at];
+    if !b_rest.is_empty() {
+        let b = padded(b_rest);
+        step(&mut sums0, &padded(a0_rest), &b);
+        step(&mut sums1, &padded(a1_rest), &b);
     }
-    [add_up(sums[0]), add_up(sums[1])]
+    [add_up(&sums0), add_up(&sums1)]
+}
+
+#[inline(always)]
+fn step(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += a[lane] * b[lane];
+    }
+}
+
+/// Fewer than [`LANES`] elements, and zeros.
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
 }
 
 /// The sums, by halves.
-#[inline]
-fn add_up(mut sums: [f32; LANES]) -> f32 {
-    let mut n = LANES;
-    while n > 1 {
-        n /= 2;
-        for lane in 0..n {
-            sums[lane] += sums[lane + n];
-        }
-    }
-    sums[0]
+#[inline(always)]
+fn add_up(sums: &[f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| sums[i] + sums[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 /// `y[i] += a * x[i]`.
