@@ -16,13 +16,17 @@
 
 pub mod cost;
 pub mod draft;
+pub mod generate;
 pub mod noise;
 pub mod round;
 pub mod sampling;
 pub mod sequence;
 pub mod stop;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub mod verify;
 
+pub use generate::{FinishReason, GenerateOptions, Generation, Lane, Step, Usage};
 pub use sampling::{Sampler, SamplingParams};
 pub use sequence::Sequence;

@@ -9,7 +9,7 @@ use crate::format::LocalFuture;
 
 /// Proposes what followed the last occurrence of the longest n-gram that ends the
 /// text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NgramDrafter {
     /// The longest n-gram to look for.
     pub max_ngram: usize,
