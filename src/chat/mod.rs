@@ -1,1 +1,4 @@
 //! Messages -> prompt -> reply.
+
+mod jinja;
+pub mod template;
