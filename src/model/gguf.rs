@@ -90,7 +90,7 @@ pub(super) async fn read(metadata: &Metadata, tensors: &TensorTable) -> Result<S
     let first_heads = n_heads.first().copied().unwrap_or(0);
     let head_dim = match keys.get("attention.key_length")? {
         Some(head_dim) => head_dim,
-        None if first_heads > 0 && n_embd % first_heads == 0 => n_embd / first_heads,
+        None if first_heads > 0 && n_embd.is_multiple_of(first_heads) => n_embd / first_heads,
         None => {
             let detail = format!("{n_embd} does not divide into {first_heads} heads");
             return Err(Error::new(
@@ -182,7 +182,9 @@ fn slides(keys: &Keys<'_>, n_layers: usize) -> Result<Vec<bool>> {
         },
         Some(_) => match keys.require::<usize>(KEY)? {
             0 => Ok(vec![false; n_layers]),
-            n => Ok((0..n_layers).map(|index| (index + 1) % n != 0).collect()),
+            n => Ok((0..n_layers)
+                .map(|index| !(index + 1).is_multiple_of(n))
+                .collect()),
         },
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn read(config: &Value) -> Result<Stated> {
     };
     let head_dim = match (fields.count("head_dim")?, default_heads) {
         (Some(n), _) | (None, Some((_, _, n))) => n,
-        (None, None) if n_heads > 0 && n_embd % n_heads == 0 => n_embd / n_heads,
+        (None, None) if n_heads > 0 && n_embd.is_multiple_of(n_heads) => n_embd / n_heads,
         (None, None) => {
             let detail = format!("{n_embd} does not divide into {n_heads} heads");
             return Err(invalid("hidden_size", &detail));
@@ -74,7 +74,9 @@ pub(super) fn read(config: &Value) -> Result<Stated> {
             .map(|flag| flag.as_u64() != Some(0) && flag.as_bool() != Some(false))
             .collect(),
         None | Some(Value::Null) => match fields.count("no_rope_layer_interval")? {
-            Some(n) if n > 0 => (0..n_layers).map(|index| (index + 1) % n != 0).collect(),
+            Some(n) if n > 0 => (0..n_layers)
+                .map(|index| !(index + 1).is_multiple_of(n))
+                .collect(),
             _ => Vec::new(),
         },
         Some(_) => {
@@ -151,9 +153,9 @@ fn slides(fields: &Fields<'_>, arch: &Architecture, n_layers: usize) -> Result<V
         }
     }
     match (arch.window_pattern, fields.count("sliding_window_pattern")?) {
-        (WindowPattern::AllButEvery(_), Some(n)) if n > 0 => {
-            Ok((0..n_layers).map(|index| (index + 1) % n != 0).collect())
-        }
+        (WindowPattern::AllButEvery(_), Some(n)) if n > 0 => Ok((0..n_layers)
+            .map(|index| !(index + 1).is_multiple_of(n))
+            .collect()),
         _ => Ok(Vec::new()),
     }
 }

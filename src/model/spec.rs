@@ -174,7 +174,7 @@ fn layer(stated: &Stated, index: usize) -> Result<LayerSpec> {
     };
     within("query heads", heads.n_heads, 1..=MAX_HEADS)?;
     within("key and value heads", heads.n_kv_heads, 1..=heads.n_heads)?;
-    if heads.n_heads % heads.n_kv_heads != 0 {
+    if !heads.n_heads.is_multiple_of(heads.n_kv_heads) {
         let detail = format!(
             "{} query heads do not share {} key and value heads evenly",
             heads.n_heads, heads.n_kv_heads
@@ -192,7 +192,7 @@ fn layer(stated: &Stated, index: usize) -> Result<LayerSpec> {
             Some(&slides) => slides,
             None => match arch.window_pattern {
                 WindowPattern::All => true,
-                WindowPattern::AllButEvery(n) => (index + 1) % n != 0,
+                WindowPattern::AllButEvery(n) => !(index + 1).is_multiple_of(n),
                 WindowPattern::FromLayerIfEnabled => {
                     stated.slides_from.is_some_and(|from| index >= from)
                 }
@@ -204,13 +204,15 @@ fn layer(stated: &Stated, index: usize) -> Result<LayerSpec> {
     }
     let rotates = match stated.rotates.get(index) {
         Some(&rotates) => rotates,
-        None => arch.no_rope_every.is_none_or(|n| (index + 1) % n != 0),
+        None => arch
+            .no_rope_every
+            .is_none_or(|n| !(index + 1).is_multiple_of(n)),
     };
     let rope = match &stated.local_rope {
         Some(local) if slides => local,
         _ => &stated.rope,
     };
-    if rotates && (rope.n_rot < 2 || rope.n_rot % 2 != 0 || rope.n_rot > heads.head_dim) {
+    if rotates && (rope.n_rot < 2 || !rope.n_rot.is_multiple_of(2) || rope.n_rot > heads.head_dim) {
         let detail = format!(
             "{} dimensions of a head of {} cannot rotate in pairs",
             rope.n_rot, heads.head_dim

@@ -6,6 +6,7 @@ use tandem::backend::cpu::CpuBackend;
 use tandem::backend::{Backend, CompileOptions, Executor, LogitRows, Rows};
 use tandem::format::Checkpoint;
 use tandem::model::Model;
+use tandem::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Logits and log-probabilities may be off by this.
 const TOLERANCE: f64 = 1e-4;
@@ -23,9 +24,17 @@ pub async fn assert_matches_expected(checkpoint: &Checkpoint, expected: &str) {
     };
     let compiled = CpuBackend.compile(&plan, &checkpoint.tensors, &options);
     let mut executor = compiled.await.unwrap();
+    let tokenizer = Tokenizer::from_checkpoint(checkpoint).unwrap();
+    let with_special = EncodeOptions {
+        add_special: true,
+        ..EncodeOptions::default()
+    };
     let cases = expected["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
+        let prompt = case["prompt"].as_str().unwrap();
+        let found = tokenizer.encode(prompt, with_special).unwrap();
+        assert_eq!(found, ids(&case["prompt_ids"]), "{prompt:?}");
         assert_case(executor.as_mut(), plan.n_vocab, case).await;
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "gpu")]
 mod gpu;
+mod models;
 
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 

@@ -1,0 +1,79 @@
+//! Models in the browser: the numbers are those that the native tests hold them to.
+
+use std::rc::Rc;
+
+use tandem::format::source::{HttpFolder, HttpSource};
+use tandem::format::{Checkpoint, FileSet, MemorySource};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[path = "../common/expected.rs"]
+mod expected;
+#[path = "../common/golden.rs"]
+mod golden;
+
+/// A file of a golden, as bytes that are part of the test.
+macro_rules! golden_file {
+    ($case:literal, $file:literal) => {
+        include_bytes!(concat!("../goldens/architectures/", $case, "/", $file))
+    };
+}
+
+/// A golden from its Hugging Face folder.
+macro_rules! from_folder {
+    ($($case:literal)*) => {$({
+        let mut folder = FileSet::new($case);
+        folder.add_bytes("config.json", golden_file!($case, "config.json").to_vec());
+        folder.add_bytes("model.safetensors", golden_file!($case, "model.safetensors").to_vec());
+        let checkpoint = Checkpoint::open_folder(&folder).await.unwrap();
+        let runs = std::str::from_utf8(golden_file!($case, "runs.json")).unwrap();
+        golden::assert_logits($case, &checkpoint, runs, golden_file!($case, "logits.f32")).await;
+    })*};
+}
+
+/// A golden from its GGUF file.
+macro_rules! from_gguf {
+    ($($case:literal)*) => {$({
+        let file = MemorySource::new($case, golden_file!($case, "model.gguf").to_vec());
+        let checkpoint = Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap();
+        let runs = std::str::from_utf8(golden_file!($case, "runs.json")).unwrap();
+        golden::assert_logits($case, &checkpoint, runs, golden_file!($case, "logits.f32")).await;
+    })*};
+}
+
+#[wasm_bindgen_test]
+async fn architectures_give_the_logits_of_transformers() {
+    from_folder! { "llama-yarn" "qwen2-sliding" "gemma2" "phi3" "olmo2" }
+    from_gguf! { "llama-llama3" "mistral" "qwen3" "gemma3" "phi3-longrope" "smollm3" "granite" }
+}
+
+/// `TANDEM_SHARED_URL`, when this was compiled, says where the shared folder is served.
+async fn check(copy: &str) {
+    let Some(root) = option_env!("TANDEM_SHARED_URL") else {
+        return crate::skip(
+            "shared",
+            "TANDEM_SHARED_URL was not set when this was built",
+        );
+    };
+    let folder = format!("{root}/data/weights/{copy}");
+    let checkpoint = Checkpoint::open_folder(&HttpFolder::new(&folder, Vec::new()));
+    let checkpoint = checkpoint.await.unwrap();
+    let expected = HttpSource::open(&format!("{folder}/expected.json"), &Vec::new());
+    let expected = expected.await.unwrap().expect("expected.json is served");
+    let text = read(&expected).await;
+    expected::assert_matches_expected(&checkpoint, &text).await;
+}
+
+async fn read(source: &impl tandem::format::ByteSource) -> String {
+    let bytes = source.read(0..source.len_bytes()).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn the_bf16_copy_says_what_transformers_says() {
+    check("tinystories-656k-bf16").await;
+}
+
+#[wasm_bindgen_test]
+async fn the_fp32_copy_says_what_transformers_says() {
+    check("tinystories-656k-fp32").await;
+}
