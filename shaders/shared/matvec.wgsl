@@ -1,0 +1,150 @@
+// The body of every projection: `W . x` or `W . norm(x)` for ROWS rows at once.
+//
+// Weight-stationary: a thread takes every LANES-th block of 32 weights of COLS matrix
+// rows, turns it into numbers once, and multiplies it with all ROWS input rows. LANES
+// threads share a matrix row and add up at the end.
+//
+// The norm is folded in: its weight multiplies the matrix's, the sum of squares is
+// gathered on the way, and the root divides the finished sum, so that there is no pass
+// over `x` before this one.
+//
+// A row's sums are made of the same terms in the same order whatever ROWS is: rows
+// share weights, never sums. A kernel that imports this defines
+//   fn input_row(row) -> u32   which row of `x` row `row` of the dispatch is
+//   fn input_rows() -> u32     how many rows the dispatch has
+//   fn emit(row, col, sum, ...)
+#import params
+#import state
+#import weights
+#import format
+#import reduce
+@group(0) @binding(0) var<uniform> params: Params;
+// [rows, 8 * n_blocks] vectors: rows are padded to whole blocks with zeros.
+@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+// [rows, out_stride]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+#ifdef NORM
+// [8 * n_blocks] vectors.
+@group(0) @binding(6) var<storage, read> norm: array<vec4<f32>>;
+#endif
+#ifdef BIAS
+// [n_out of all segments]
+@group(0) @binding(7) var<storage, read> bias: array<f32>;
+#endif
+
+// Threads that share a matrix row; matrix rows a workgroup takes.
+const LANES: u32 = $LANES;
+const TILE: u32 = THREADS / LANES * $COLS;
+// Rows that are added up at a time, and sums a thread has for each.
+const BATCH: u32 = $BATCH;
+#ifdef NORM
+const SUMS: u32 = $COLS + 1;
+#else
+const SUMS: u32 = $COLS;
+#endif
+
+// [BATCH * SUMS, THREADS]
+var<workgroup> sums: array<f32, $BATCH * SUMS * THREADS>;
+
+// The finished sum of column `col` of the tile, row `r` of the batch.
+fn column_sum(r: u32, col: u32) -> f32 {
+    let thread = col / $COLS * LANES;
+    return sums[(r * SUMS + col % $COLS) * THREADS + thread];
+}
+
+// What the row's sums are multiplied with.
+fn row_scale(r: u32, col: u32) -> f32 {
+#ifdef NORM
+    let squares = sums[(r * SUMS + $COLS) * THREADS + col / $COLS * LANES];
+    return 1.0 / sqrt(squares / f32(params.n_in) + params.eps);
+#else
+    return 1.0;
+#endif
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) n_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let lane = thread % LANES;
+    let first_col = (workgroup.x + workgroup.y * n_workgroups.x) * TILE;
+    let col = first_col + thread / LANES * $COLS;
+    let first_row = workgroup.z * $ROWS;
+    let stride = params.n_blocks * 8u;
+
+#for c in 0..COLS
+    // Past the end the last row is computed again and not emitted.
+    let col_$c = min(col + $c, params.n_out - 1u);
+#end
+#for r in 0..ROWS
+    let x_$r = input_row(first_row + $r) * stride;
+#end
+    var acc: array<f32, $ROWS * $COLS>;
+#ifdef NORM
+    var squares: array<f32, $ROWS>;
+#endif
+    for (var k = lane; k < params.n_blocks; k += LANES) {
+#for c in 0..COLS
+        let block_$c = load_block(col_$c, k);
+#end
+#for i in 0..8
+        {
+            let at = k * 8u + $i;
+#ifdef NORM
+            let g = norm[at];
+#endif
+#for c in 0..COLS
+#ifdef NORM
+            let w_$c = block_weights_$i(block_$c) * g;
+#else
+            let w_$c = block_weights_$i(block_$c);
+#endif
+#end
+#for r in 0..ROWS
+            {
+                let v = x[x_$r + at];
+#for c in 0..COLS
+                acc[$r * $COLS + $c] += dot(w_$c, v);
+#end
+#ifdef NORM
+                squares[$r] += dot(v, v);
+#endif
+            }
+#end
+        }
+#end
+    }
+
+#for batch in 0..BATCHES
+    {
+#for r in 0..BATCH
+#for c in 0..COLS
+        sums[($r * SUMS + $c) * THREADS + thread] = acc[($batch * $BATCH + $r) * $COLS + $c];
+#end
+#ifdef NORM
+        sums[($r * SUMS + $COLS) * THREADS + thread] = squares[$batch * $BATCH + $r];
+#endif
+#end
+        workgroupBarrier();
+        for (var h = 1u; h < LANES; h *= 2u) {
+            if ((lane & (2u * h - 1u)) == 0u) {
+                for (var at = thread; at < BATCH * SUMS * THREADS; at += THREADS) {
+                    sums[at] += sums[at + h];
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var i = thread; i < BATCH * TILE / EMIT; i += THREADS) {
+            let r = i / (TILE / EMIT);
+            let c = i % (TILE / EMIT) * EMIT;
+            let row = first_row + $batch * BATCH + r;
+            if (row < input_rows() && first_col + c < params.n_out) {
+                emit(row, r, c, first_col + c);
+            }
+        }
+        workgroupBarrier();
+    }
+#end
+}

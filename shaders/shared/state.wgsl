@@ -1,0 +1,30 @@
+// What changes from pass to pass: written before the pass, read by every kernel
+// that knows about tokens. The layout is `backend/gpu/state.rs`'s.
+@group(0) @binding(1) var<storage, read> state: array<u32>;
+
+// Rows of this pass.
+fn n_rows() -> u32 { return state[0]; }
+// Tokens in the cache before the call's first row; the call may take several passes.
+fn cache_len() -> u32 { return state[1]; }
+// Rows of the call that earlier passes ran.
+fn first_row() -> u32 { return state[2]; }
+fn is_tree() -> bool { return state[3] != 0u; }
+// Which rows' logits are wanted.
+fn first_logits_row() -> u32 { return state[4]; }
+fn n_logits_rows() -> u32 { return state[5]; }
+fn token(row: u32) -> u32 { return state[$STATE_ROWS + 2u * row]; }
+// Where the row stands in the text.
+fn position(row: u32) -> u32 { return cache_len() + state[$STATE_ROWS + 2u * row + 1u]; }
+// The cache slot the row's key and value go to.
+fn own_slot(row: u32) -> u32 { return cache_len() + first_row() + row; }
+
+// The cache slot that holds position `p` of the text that ends with `row`. Attention
+// walks positions, not slots, so that a tree's row adds up in the order in which it
+// would as part of a chain, and gets the same bits.
+fn slot_of(row: u32, p: u32) -> u32 {
+    let len = cache_len();
+    if (p < len || !is_tree()) {
+        return p;
+    }
+    return len + state[$STATE_PATHS + row * $STATE_PATH_STRIDE + (p - len)];
+}

@@ -1,0 +1,115 @@
+//! The pass's state: the small buffer that kernels read token ids, positions and
+//! lengths from. Nothing else changes from token to token.
+//!
+//! All words are `u32`. A header, then two words a row (its token and its depth), then,
+//! for tree passes, a table `[row, depth]` of the rows on each row's path.
+
+use super::super::Rows;
+
+/// Rows one pass can take: the chunk a prompt is cut into.
+pub const MAX_ROWS: usize = 256;
+/// Rows a tree can have.
+pub const MAX_TREE_ROWS: usize = 64;
+
+const ROWS: usize = 16;
+const PATHS: usize = ROWS + 2 * MAX_ROWS;
+/// The buffer's length.
+pub const WORDS: usize = PATHS + MAX_TREE_ROWS * MAX_TREE_ROWS;
+
+/// Offsets, for the shaders (`shared/state.wgsl` gives them names and meanings).
+pub const DEFINES: &[(&str, u32)] = &[
+    ("STATE_ROWS", ROWS as u32),
+    ("STATE_PATHS", PATHS as u32),
+    ("STATE_PATH_STRIDE", MAX_TREE_ROWS as u32),
+];
+
+/// What one pass writes into the state before it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// All rows of the call.
+    pub rows: &'a Rows,
+    /// Which of them this pass runs.
+    pub first: usize,
+    /// How many.
+    pub n: usize,
+    /// Tokens in the cache before the call's first row.
+    pub len: usize,
+    /// The first row, counted from the pass's own first, whose logits are wanted.
+    pub first_logits: usize,
+    /// How many rows' logits are wanted.
+    pub n_logits: usize,
+}
+
+impl Pass<'_> {
+    /// Whether rows continue others than the one before them.
+    fn is_tree(&self) -> bool {
+        !self.rows.parents.is_empty()
+    }
+
+    /// Header and rows, as they stand from word 0.
+    pub fn words(&self, out: &mut Vec<u32>) {
+        out.clear();
+        let header = [
+            self.n,
+            self.len,
+            self.first,
+            usize::from(self.is_tree()),
+            self.first_logits,
+            self.n_logits,
+        ];
+        out.extend(header.map(|n| n as u32));
+        out.resize(ROWS, 0);
+        for r in self.first..self.first + self.n {
+            out.push(self.rows.tokens[r]);
+            out.push(self.rows.depth(r) as u32);
+        }
+    }
+
+    /// The path table and the byte where it stands; `None` for a chain.
+    pub fn paths(&self) -> Option<(u64, Vec<u32>)> {
+        if !self.is_tree() {
+            return None;
+        }
+        let mut table = vec![0; self.n * MAX_TREE_ROWS];
+        for (i, path) in table.chunks_exact_mut(MAX_TREE_ROWS).enumerate() {
+            let mut at = Some((self.first + i) as u32);
+            while let Some(row) = at {
+                path[self.rows.depth(row as usize)] = row;
+                at = self.rows.parents[row as usize];
+            }
+        }
+        Some(((PATHS * 4) as u64, table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_lists_every_rows_path() {
+        // 0 -> 1 -> 3, 0 -> 2, and 4 continues the cache.
+        let rows = Rows {
+            tokens: vec![10, 11, 12, 13, 14],
+            parents: vec![None, Some(0), Some(0), Some(1), None],
+        };
+        let pass = Pass {
+            rows: &rows,
+            first: 0,
+            n: 5,
+            len: 7,
+            first_logits: 0,
+            n_logits: 5,
+        };
+        let mut words = Vec::new();
+        pass.words(&mut words);
+        assert_eq!(words[..6], [5, 7, 0, 1, 0, 5]);
+        assert_eq!(words[ROWS..], [10, 0, 11, 1, 12, 1, 13, 2, 14, 0]);
+        let (at, table) = pass.paths().unwrap();
+        assert_eq!(at, (PATHS * 4) as u64);
+        let path = |r: usize, n| table[r * MAX_TREE_ROWS..][..n].to_vec();
+        assert_eq!(path(3, 3), [0, 1, 3]);
+        assert_eq!(path(2, 2), [0, 2]);
+        assert_eq!(path(4, 1), [4]);
+    }
+}

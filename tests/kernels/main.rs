@@ -1,0 +1,18 @@
+//! Every GPU kernel against scalar arithmetic, op by op: odd sizes, every element
+//! type, 1 to 17 rows, chains and trees. Where there is no adapter each test prints a skip.
+//!
+//! A test compiles a plan of one or two ops, sets their input buffers, runs them as a
+//! pass and reads what they left. The reference is f64, written here and nowhere else.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![cfg(feature = "gpu")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attention;
+mod bench;
+mod elementwise;
+mod limits;
+mod projections;
+mod row_independence;
