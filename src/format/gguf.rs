@@ -16,7 +16,7 @@ use super::metadata::{Array, Metadata, StringList, Value};
 use super::quant::DType;
 use super::quoted;
 use super::source::ByteSource;
-use super::table::TensorInfo;
+use super::table::{TensorInfo, size_of};
 use crate::error::{Code, Error, Result};
 
 #[cfg(test)]
@@ -202,11 +202,8 @@ fn place(
             return Err(cursor.malformed(entry.name, detail));
         }
         let start = data_start.checked_add(entry.offset);
-        let n_elements = entry
-            .shape
-            .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d));
-        let (Some(start), Some(n_elements)) = (start, n_elements) else {
+        let size = size_of(entry.dtype, &entry.shape);
+        let (Some(start), Some((_, n_bytes))) = (start, size) else {
             return Err(overflow(cursor, entry.name));
         };
         let end = if let DType::Unknown(_) = entry.dtype {
@@ -221,8 +218,7 @@ fn place(
                 );
                 return Err(cursor.malformed(entry.name, detail));
             }
-            let n_bytes = entry.dtype.row_bytes(n_elements);
-            let end = n_bytes.and_then(|n| start.checked_add(n as u64));
+            let end = start.checked_add(n_bytes as u64);
             end.ok_or_else(|| overflow(cursor, entry.name))?
         };
         if end > cursor.len_bytes {

@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::quant::DType;
 use super::quoted;
 use super::source::ByteSource;
-use super::table::TensorInfo;
+use super::table::{TensorInfo, size_of};
 use crate::error::{Code, Error, Result};
 
 #[cfg(test)]
@@ -96,8 +96,6 @@ fn place(
         let overflow = || malformed("its dimensions overflow".to_string());
         let shape = entry.shape.iter().map(|&d| usize::try_from(d).ok());
         let shape: Vec<usize> = shape.collect::<Option<_>>().ok_or_else(overflow)?;
-        let n_elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        let n_elements = n_elements.ok_or_else(overflow)?;
         let (start, end) = entry.data_offsets;
         if start > end {
             return Err(malformed(format!("offsets {start}..{end} run backwards")));
@@ -118,8 +116,9 @@ fn place(
             dtype if dtype.is_float() || matches!(dtype, DType::Unknown(_)) => dtype,
             dtype => return Err(malformed(format!("{dtype} is not a safetensors type"))),
         };
+        let (n_elements, n_bytes) = size_of(dtype, &shape).ok_or_else(overflow)?;
         if !matches!(dtype, DType::Unknown(_)) {
-            let n_bytes = dtype.row_bytes(n_elements).ok_or_else(overflow)? as u64;
+            let n_bytes = n_bytes as u64;
             if n_bytes != end - start {
                 let detail = format!(
                     "{n_elements} elements of {dtype} are {n_bytes} bytes, not {}",

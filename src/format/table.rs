@@ -52,6 +52,18 @@ impl TensorInfo {
     }
 }
 
+/// How many elements and bytes a tensor of this type and shape has; for an unknown
+/// type no bytes. `None` where that overflows, also where it only would without a
+/// dimension of zero: whatever multiplies some of the dimensions may rely on it.
+pub(super) fn size_of(dtype: DType, shape: &[usize]) -> Option<(usize, usize)> {
+    let mut dims = shape.iter().map(|&d| d.max(1));
+    let most = dims.try_fold(1usize, |n, d| n.checked_mul(d))?;
+    most.checked_mul(dtype.block_bytes())?;
+    let n_elements = if shape.contains(&0) { 0 } else { most };
+    let n_blocks = n_elements.checked_div(dtype.block_len()).unwrap_or(0);
+    Some((n_elements, n_blocks * dtype.block_bytes()))
+}
+
 /// One tensor's bytes, or those of some of its rows.
 #[derive(Debug, Clone)]
 pub struct RawTensor {

@@ -3,6 +3,7 @@
 
 #![cfg(target_arch = "wasm32")]
 
+mod format;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod models;

@@ -208,9 +208,22 @@ fn tensors_that_contradict_the_file_are_refused_by_name() {
     assert_refused(f32s(&[1000], 1), Truncated, "c");
     assert_refused(f32s(&[u64::MAX, u64::MAX], 1), Malformed, "c");
     assert_refused(f32s(&[1 << 62, 1], 1), Malformed, "c");
-    assert_refused(f32s(&[1 << 40, 1 << 40, 0], 1), Malformed, "c");
     assert_refused(f32s(&[1, 1, 1, 1, 1], 1), Malformed, "c");
     assert_refused(small().tensor("c", 8, &[2, 16], &[0; 34]), Malformed, "c");
+}
+
+/// The product is zero, yet whoever multiplies only the rows or only the columns
+/// overflows.
+#[test]
+fn an_empty_tensor_whose_other_dimensions_overflow_is_refused() {
+    for shape in [
+        [1 << 40, 1 << 40, 0],
+        [0, 1 << 40, 1 << 40],
+        [1, 0, 1 << 63],
+    ] {
+        let file = small().f32_tensor("c", &shape, &[]);
+        assert_refused(file, Code::FormatMalformed, "c");
+    }
 }
 
 #[test]
