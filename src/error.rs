@@ -116,6 +116,8 @@ codes! {
     TemplateLimit = "template_limit",
     /// A request field of the wrong type, range or name.
     RequestInvalid = "request_invalid",
+    /// A draft that cannot serve its target.
+    PairMismatch = "pair_mismatch",
     /// Prompt and reply together do not fit the context window.
     ContextOverflow = "context_overflow",
     /// What was asked for does not fit the memory budget.

@@ -9,6 +9,9 @@
 //! step, not a wider pass).
 
 use super::draft::MAX_DRAFT_TOKENS;
+use super::round::Clock;
+use crate::backend::{Executor, LogitRows, Rows};
+use crate::error::Result;
 
 /// Weight of a new measurement in a moving average of seconds.
 const COST_WEIGHT: f64 = 0.15;
@@ -104,6 +107,51 @@ impl Costs {
             0.1 * self.pass_s(1)
         }
     }
+}
+
+/// Row counts that the warm-up times; the others are read off the line between them.
+const WARM_UP_ROWS: [usize; 4] = [1, 2, 4, 8];
+
+/// Times passes of target and draft on this device, each the better of two after one
+/// that is not counted, and leaves their caches as they were.
+///
+/// # Errors
+/// What the executors report.
+pub async fn warm_up(
+    target: &mut dyn Executor,
+    draft: Option<&mut dyn Executor>,
+    clock: &Clock,
+) -> Result<Costs> {
+    let mut costs = Costs::default();
+    for rows in WARM_UP_ROWS {
+        if rows <= target.capacity_tokens() {
+            costs.observe_pass(rows, time_pass(target, rows, clock).await?);
+        }
+    }
+    if let Some(draft) = draft {
+        costs.observe_draft(1, time_pass(draft, 1, clock).await?);
+    }
+    Ok(costs)
+}
+
+async fn time_pass(executor: &mut dyn Executor, rows: usize, clock: &Clock) -> Result<f64> {
+    let cache = executor.new_cache()?;
+    let rows = Rows::chain(vec![0; rows]);
+    let mut best = f64::INFINITY;
+    for run in 0..3 {
+        executor.truncate(cache, 0);
+        let start_s = clock();
+        let done = executor.forward(cache, &rows, LogitRows::All).await;
+        if let Err(error) = done {
+            executor.drop_cache(cache);
+            return Err(error);
+        }
+        if run > 0 {
+            best = best.min(clock() - start_s);
+        }
+    }
+    executor.drop_cache(cache);
+    Ok(best)
 }
 
 fn average(slot: &mut f64, seconds: f64) {

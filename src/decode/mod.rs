@@ -12,12 +12,14 @@
 //! * [`cost`]: how far to guess, from what passes cost on this device.
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
+//! * [`pair`]: is this draft fit for this target?
 //! * [`generate`]: the loop that callers use.
 
 pub mod cost;
 pub mod draft;
 pub mod generate;
 pub mod noise;
+pub mod pair;
 pub mod round;
 pub mod sampling;
 pub mod sequence;
