@@ -1,0 +1,67 @@
+/** What the specs in `tests/page` import: they lie outside this package, so only a
+ * file inside it can find Playwright. */
+import { existsSync, readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { test as base, expect, type Page } from "@playwright/test";
+
+export { expect, type Page };
+
+const ROOT = resolve(import.meta.dirname, "..");
+
+/** A file or folder of the shared data, as the Rust tests look for it. */
+function shared(path: string): string | undefined {
+  const named = process.env["TANDEM_SHARED"];
+  const folders = named ? [named] : [join(ROOT, "../shared"), join(ROOT, "../../shared")];
+  return folders.map((folder) => join(folder, path)).find(existsSync);
+}
+
+/** Real weights: the pair that ships, else the shared data; the files to hand to a
+ * file picker. */
+export function realWeights(): string[] | undefined {
+  const models = join(ROOT, "models");
+  const shipped = existsSync(models) ? readdirSync(models).filter((name) => name.endsWith(".gguf")) : [];
+  const target = shipped.find((name) => name.includes("target")) ?? shipped[0];
+  if (target) return [join(models, target)];
+  const folder = shared("data/weights/tinystories-656k-bf16");
+  if (!folder) return undefined;
+  return ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map((name) => join(folder, name));
+}
+
+/** A test that collects what the page complains about and fails on it at the end. */
+export const test = base.extend<{ complaints: string[] }>({
+  complaints: [
+    async ({ page }, use) => {
+      const complaints: string[] = [];
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("console", (message) => {
+        if (message.type() === "error") complaints.push(message.text());
+      });
+      await use(complaints);
+      expect(complaints).toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+/** Chooses real weights in the page and waits until they are loaded; skips where
+ * there are none. */
+export async function loadRealWeights(page: Page): Promise<void> {
+  const files = realWeights();
+  // The count is by `what: why`, as the Rust tests print it.
+  test.skip(!files, "shared: no weights in models/ or ../shared/data");
+  await page.goto("");
+  await page.getByLabel("Model files").setInputFiles(files ?? []);
+  await expect(page.getByLabel("Message", { exact: true })).toBeVisible();
+}
+
+/** The last reply's text. */
+export function lastReply(page: Page) {
+  return page.locator('[data-role="assistant"] .text').last();
+}
+
+/** Writes a prompt and sends it. */
+export async function say(page: Page, text: string): Promise<void> {
+  const field = page.getByLabel("Message", { exact: true });
+  await field.fill(text);
+  await field.press("Enter");
+}
