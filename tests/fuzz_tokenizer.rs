@@ -1,6 +1,8 @@
 //! Broken tokenizers: whatever the bytes, a tokenizer is built and works, or an error
 //! says what is wrong; nothing panics, and nothing allocates out of proportion.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use common::fuzz;

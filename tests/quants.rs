@@ -1,5 +1,7 @@
 //! Dequantisation, bit for bit what gguf-py computes, over a file that gguf-py wrote.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 use std::path::Path;
 
 use tandem::format::quant::{check_finite, dequantize_row};

@@ -2,6 +2,8 @@
 //! Face `tokenizers` and `sentencepiece` (goldens by `tests/goldens/tokenizer.py`), by
 //! every route that the data allows.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use std::path::Path;

@@ -140,13 +140,13 @@ fn browser_knowledge(source: &Source) -> Vec<String> {
     {
         return Vec::new();
     }
-    let asks = source.count_idents(&["target_arch", "target_family", "target_os"]);
+    let asks = source.count_wasm_questions();
     // lib.rs leaves `web` out elsewhere than in a browser: once.
     let may_ask = usize::from(source.module.is_empty());
     let mut wrong = Vec::new();
     if asks > may_ask {
         wrong.push(format!(
-            "{}: only {KNOW_WASM:?} may ask for the target",
+            "{}: only {KNOW_WASM:?} may ask whether this is a browser",
             source.name
         ));
     }
@@ -267,6 +267,14 @@ mod tests {
         assert_eq!(seen("format/source_list.rs", ask), 1);
         assert_eq!(seen("decode/mod.rs", "use js_sys::Promise;"), 1);
         assert_eq!(seen("lib.rs", &ask.repeat(2)), 1);
+        assert_eq!(
+            seen("model/mod.rs", "if cfg!(target_family=\"wasm\") {}"),
+            1
+        );
+        assert_eq!(
+            seen("backend/cpu/dot.rs", &ask.replace("wasm32", "x86_64")),
+            0
+        );
         assert_eq!(seen("lib.rs", ask), 0);
         assert_eq!(seen("format/source/blob.rs", ask), 0);
         assert_eq!(seen("backend/gpu/device.rs", ask), 0);

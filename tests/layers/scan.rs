@@ -1,7 +1,7 @@
 //! Rust text -> the paths it names inside the crate.
 //!
-//! Not a parser: comments, strings and lifetimes are taken out, and what is left is
-//! words and punctuation. That is enough to find every `crate::`, `self::` and
+//! Not a parser: comments and lifetimes are taken out, and what is left is words,
+//! strings and punctuation. That is enough to find every `crate::`, `self::` and
 //! `super::` path, use trees included, wherever it stands.
 
 /// One file, as tokens.
@@ -18,6 +18,8 @@ enum Token {
     Ident(String),
     PathSep,
     Punct(char),
+    /// The text between the quotes, escapes as they are written.
+    Text(String),
 }
 
 impl Source {
@@ -40,6 +42,20 @@ impl Source {
         let is_one =
             |token: &&Token| matches!(token, Token::Ident(name) if names.contains(&name.as_str()));
         self.tokens.iter().filter(is_one).count()
+    }
+
+    /// How often the code asks whether this is a browser.
+    pub fn count_wasm_questions(&self) -> usize {
+        let asks = |window: &&[Token]| match window {
+            [Token::Ident(key), Token::Punct('='), Token::Text(value)] => {
+                matches!(
+                    key.as_str(),
+                    "target_arch" | "target_family" | "target_os" | "target_env"
+                ) && (value.starts_with("wasm") || value == "unknown")
+            }
+            _ => false,
+        };
+        self.tokens.windows(3).filter(asks).count()
     }
 
     /// Every path that begins with `crate`, `self` or `super`, from the crate's root on.
@@ -132,7 +148,10 @@ fn tokens(text: &str) -> Vec<Token> {
         } else if c == '/' && at(i + 1) == '*' {
             i = after_comment(&chars, i);
         } else if c == '"' {
-            i = after_string(&chars, i);
+            let begin = i + 1;
+            i = after_string(&chars, i).min(chars.len());
+            let end = (i - 1).max(begin).min(chars.len());
+            tokens.push(Token::Text(chars[begin.min(end)..end].iter().collect()));
         } else if let Some(after) = after_raw_string(&chars, i) {
             i = after;
         } else if c == '\'' {
