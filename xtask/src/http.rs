@@ -29,20 +29,41 @@ struct Site {
 }
 
 impl Server {
+    /// Serves a folder's files to pages of other origins: what browser tests read,
+    /// who have no files of their own.
+    ///
+    /// # Errors
+    /// Where the port cannot be had.
+    pub fn start_shared(folder: PathBuf, port: u16) -> Result<Self, String> {
+        let headers = [
+            "Access-Control-Allow-Origin: *",
+            "Access-Control-Expose-Headers: Content-Range, Content-Length",
+            "Cross-Origin-Resource-Policy: cross-origin",
+            "Accept-Ranges: bytes",
+            "Connection: close",
+        ];
+        let headers = headers.map(|line| format!("{line}\r\n")).concat();
+        Self::listen(Site { folder, headers }, port)
+    }
+
     /// Serves `folder` on `port` of 127.0.0.1 (0: a free one). `hosts` may be
     /// fetched from, besides [`MODEL_HOSTS`].
     ///
     /// # Errors
     /// Where the port cannot be had.
     pub fn start(folder: PathBuf, port: u16, hosts: &[String]) -> Result<Self, String> {
+        let headers = headers(hosts);
+        Self::listen(Site { folder, headers }, port)
+    }
+
+    fn listen(site: Site, port: u16) -> Result<Self, String> {
         let listener = TcpListener::bind(("127.0.0.1", port))
             .map_err(|error| format!("port {port} of 127.0.0.1: {error}"))?;
         let port = listener
             .local_addr()
             .map_err(|error| error.to_string())?
             .port();
-        let headers = headers(hosts);
-        let site = Arc::new(Site { folder, headers });
+        let site = Arc::new(site);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let site = Arc::clone(&site);

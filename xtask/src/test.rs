@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every check there is, in three parts.
 
+use std::fs;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
@@ -62,15 +64,53 @@ fn web(report: &mut Report) {
         let browser = tools::browser()?;
         let wasm_pack = tools::wasm_pack()?;
         tools::wasm_bindgen()?;
+        let shared = shared_url();
         let mut test = Command::new(wasm_pack);
         test.args(["test", "--headless", "--chrome", "--chromedriver"])
-            .arg(browser.driver)
+            .arg(&browser.driver)
             // `--test web` alone: the other test files have nothing for wasm, yet
             // each would be linked and loaded.
             .args(["--", "--lib", "--test", "web", "--", "--nocapture"])
-            .env("PATH", tools::path_with_tools());
+            .env("PATH", tools::path_with_tools())
+            .env(
+                "WASM_BINDGEN_TEST_WEBDRIVER_JSON",
+                webdriver(&browser.chromium)?,
+            );
+        if let Some(url) = shared {
+            test.env("TANDEM_SHARED_URL", url);
+        }
         libtest(&mut test)
     });
+}
+
+/// Serves the data that the tests share, where it is, and answers with the address
+/// they find it under. They are compiled with it, so it stays the same while it can.
+fn shared_url() -> Option<String> {
+    const PORT: u16 = 38_017;
+    let root = tools::root();
+    let folders = match std::env::var_os("TANDEM_SHARED") {
+        Some(folder) => vec![folder.into()],
+        None => vec![root.join("../shared"), root.join("../../shared")],
+    };
+    let folder = folders.into_iter().find(|folder| folder.is_dir())?;
+    let server = Server::start_shared(folder.clone(), PORT)
+        .or_else(|_| Server::start_shared(folder, 0))
+        .ok()?;
+    Some(server.url().trim_end_matches('/').to_string())
+}
+
+/// webdriver.json with the browser that was found.
+fn webdriver(chromium: &Path) -> Result<PathBuf, Trouble> {
+    let broken = |why: &dyn std::fmt::Display| Trouble::Broken(format!("webdriver.json: {why}"));
+    let text = fs::read_to_string(tools::root().join("webdriver.json")).map_err(|e| broken(&e))?;
+    let mut json: Value = serde_json::from_str(&text).map_err(|e| broken(&e))?;
+    json["goog:chromeOptions"]["binary"] = chromium.to_string_lossy().into();
+    let folder = tools::target_dir().join("tools");
+    let file = folder.join("webdriver.json");
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&file, json.to_string()))
+        .map_err(|e| broken(&e))?;
+    Ok(file)
 }
 
 fn page_part(report: &mut Report) {
