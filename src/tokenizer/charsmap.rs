@@ -57,7 +57,7 @@ fn check_bytes(bytes: &[u8]) -> std::result::Result<(), &'static str> {
 /// Standard base64 with padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let n_groups = text.len() / 4;
@@ -79,6 +79,10 @@ fn base64(text: &str) -> Option<Vec<u8>> {
             bits = bits << 6 | u32::from(value);
         }
         bits <<= 6 * padding;
+        // Bits that no byte is made of must be zero.
+        if bits & ((1 << (8 * padding)) - 1) != 0 {
+            return None;
+        }
         out.extend_from_slice(&bits.to_be_bytes()[1..4 - padding]);
     }
     Some(out)
@@ -98,7 +102,9 @@ mod tests {
         ] {
             assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()));
         }
-        for broken in ["Z", "Zg=", "====", "Zg==Zg==", "Z*==", "Zm8=Zm8="] {
+        for broken in [
+            "Z", "Zg=", "====", "Zg==Zg==", "Z*==", "Zm8=Zm8=", "Zh==", "Zm9=",
+        ] {
             assert_eq!(base64(broken), None, "{broken}");
         }
     }

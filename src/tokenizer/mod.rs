@@ -23,6 +23,7 @@ mod charsmap;
 mod gguf;
 mod hf;
 mod json;
+mod open;
 mod pieces;
 mod pipeline;
 mod pre;
@@ -44,7 +45,7 @@ use pipeline::Pipeline;
 use vocab::Vocab;
 
 use crate::error::{Code, Error, Result};
-use crate::format::{Checkpoint, Config, Metadata};
+use crate::format::{Checkpoint, Config, Folder, Metadata};
 
 /// How to encode one text. The default is for text from anywhere: nothing is put
 /// around it, and none of it is a control token.
@@ -130,6 +131,17 @@ impl Tokenizer {
                 ),
             )),
         }
+    }
+
+    /// From one file of a folder: a `tokenizer.json`, a GGUF file, or a vocabulary with
+    /// its merges beside it (`vocab.json` with `merges.txt`, `x.vocab` with
+    /// `x.merges.txt`); what the folder's other files say of it is read too.
+    ///
+    /// # Errors
+    /// `file_missing` naming the file or the merges that are not there, what the folder
+    /// reports, and as for the route that the file takes.
+    pub async fn open(folder: &dyn Folder, name: &str) -> Result<Self> {
+        open::open(folder, name).await
     }
 
     /// From a `tokenizer.json`, and what the files beside it add.
