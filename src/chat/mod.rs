@@ -1,4 +1,5 @@
 //! Messages -> prompt -> reply.
 
 mod jinja;
+pub mod session;
 pub mod template;
