@@ -28,7 +28,7 @@ export class Session {
   #engine: Tandem | undefined;
   #stop: AbortController | undefined;
 
-  async load(target: ModelSource): Promise<void> {
+  async load(models: { target: ModelSource; draft?: ModelSource }): Promise<void> {
     this.stop();
     this.#forget();
     this.turns = [];
@@ -37,7 +37,7 @@ export class Session {
     const stop = (this.#stop = new AbortController());
     try {
       const onProgress = (progress: LoadProgress) => (this.progress = progress);
-      const engine = await Tandem.load({ target, onProgress, signal: stop.signal });
+      const engine = await Tandem.load({ ...models, onProgress, signal: stop.signal });
       this.#engine = engine;
       this.info = engine.info;
       this.state = "ready";
