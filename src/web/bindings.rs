@@ -6,7 +6,7 @@ use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::engine::{LoadedModel, Request};
+use super::engine::{LoadedSession, Request};
 use super::source::{Listener, Place};
 use super::value::{from_js, thrown, to_js};
 use crate::error::{Code, Error};
@@ -20,7 +20,7 @@ import type { Device, LoadProgress, ModelInfo, ModelSource, ReplyEnd, SamplingOp
 /// A loaded model.
 #[wasm_bindgen]
 pub struct Engine {
-    model: LoadedModel,
+    session: LoadedSession,
 }
 
 #[wasm_bindgen]
@@ -48,16 +48,16 @@ impl Engine {
             // A listener that throws is no reason to stop a load.
             let _ = on_progress.call1(&JsValue::NULL, &to_js(progress));
         });
-        let model = LoadedModel::load(request, listener)
+        let session = LoadedSession::load(request, listener)
             .await
             .map_err(|error| thrown(&error))?;
-        Ok(Engine { model })
+        Ok(Engine { session })
     }
 
     /// What was loaded.
     #[wasm_bindgen(unchecked_return_type = "ModelInfo")]
     pub fn info(&self) -> JsValue {
-        to_js(self.model.info())
+        to_js(self.session.info())
     }
 
     /// Makes a reply. `on_text` gets every piece, and says whether to go on; while the
@@ -90,7 +90,7 @@ impl Engine {
                 answer.map(|answer| answer.is_truthy()).map_err(failed)
             })
         };
-        let end = self.model.generate(prompt, sampling, &go_on).await;
+        let end = self.session.generate(prompt, sampling, &go_on).await;
         end.map(|end| to_js(&end)).map_err(|error| thrown(&error))
     }
 }

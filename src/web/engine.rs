@@ -6,22 +6,13 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::source::{self, Listener, Place};
+use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
-use crate::backend::{Backend, CompileOptions, Executor};
-use crate::chat::template::{ChatTemplate, LocalTime, RenderRequest, TemplateSource};
-use crate::decode::cost::Costs;
-use crate::decode::pair::{self, Member};
-use crate::decode::{
-    FinishReason, GenerateOptions, Generation, Lane, SamplingParams, Sequence, Step,
-};
+use crate::chat::session::{LoadOptions, LoadedModel, Session, check_messages};
+use crate::chat::template::{LocalTime, RenderRequest, TemplateSource};
+use crate::decode::{FinishReason, GenerateOptions, SamplingParams, Step};
 use crate::error::{Code, Error, Result};
-use crate::format::{Checkpoint, Config, LocalFuture};
-use crate::model::Model;
-use crate::tokenizer::{EncodeOptions, Span, Tokenizer};
-
-/// Caches of more tokens than this are made only on request: a page has to share
-/// its memory with everything else that is open.
-const DEFAULT_CONTEXT_TOKENS: usize = 4096;
+use crate::format::LocalFuture;
 
 /// What to load: `LoadRequest` of `www/lib/protocol.ts`.
 pub struct Request {
@@ -69,7 +60,7 @@ pub struct Info {
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
     /// A conversation, for the model's template.
-    Messages(Vec<serde_json::Value>),
+    Messages(serde_json::Value),
     /// Text to continue.
     Text(String),
 }
@@ -124,105 +115,44 @@ struct Timings {
 /// Called with each piece of text (empty ones too); answers whether to go on.
 pub type OnText<'a> = &'a dyn Fn(String) -> LocalFuture<'a, Result<bool>>;
 
-/// A model that can run, and what its cache holds.
-struct Runner {
-    name: String,
-    model: Model,
-    tokenizer: Tokenizer,
-    executor: Box<dyn Executor>,
-    sequence: Sequence,
-}
-
-impl Runner {
-    async fn open(checkpoint: &Checkpoint, backend: &dyn Backend) -> Result<Self> {
-        let tokenizer = Tokenizer::from_checkpoint(checkpoint)?;
-        let model = Model::open(checkpoint).await?;
-        let capacity_tokens = model.spec.context_tokens.min(DEFAULT_CONTEXT_TOKENS);
-        let plan = model.plan(capacity_tokens)?;
-        let options = CompileOptions {
-            capacity_tokens,
-            ..CompileOptions::default()
-        };
-        let compiled = backend.compile(&plan, &checkpoint.tensors, &options);
-        let mut executor = compiled.await?;
-        let sequence = Sequence::new(executor.as_mut())?;
-        let own_name = match &checkpoint.config {
-            Config::Gguf(metadata) => metadata.get::<&str>("general.name")?,
-            Config::HuggingFace(_) => None,
-        };
-        Ok(Self {
-            name: own_name.unwrap_or(checkpoint.name()).to_string(),
-            model,
-            tokenizer,
-            executor,
-            sequence,
-        })
-    }
-
-    fn member(&self) -> Member<'_> {
-        Member {
-            name: &self.name,
-            tokenizer: &self.tokenizer,
-            n_parameters: self.model.n_parameters(),
-            capacity_tokens: self.executor.capacity_tokens(),
-        }
-    }
-
-    fn lane(&mut self) -> (Lane<'_>, &Tokenizer) {
-        let lane = Lane {
-            executor: self.executor.as_mut(),
-            sequence: &mut self.sequence,
-        };
-        (lane, &self.tokenizer)
-    }
-}
-
-/// A model, perhaps with another that guesses for it.
-pub struct LoadedModel {
+/// A session, and what the page is told of it.
+pub struct LoadedSession {
     info: Info,
-    template: ChatTemplate,
-    target: Runner,
-    draft: Option<Runner>,
-    /// What passes cost here, learned from the replies so far.
-    costs: Costs,
+    session: Session,
 }
 
-impl LoadedModel {
+impl LoadedSession {
     /// Loads what `request` asks for.
     ///
     /// # Errors
-    /// What each layer reports; `pair_mismatch` where the draft speaks another
-    /// language of tokens.
+    /// What each layer reports.
     pub async fn load(request: Request, listener: Listener) -> Result<Self> {
         let backend = open_backend(request.device).await?;
+        let options = LoadOptions::default();
         let checkpoint = source::open(request.target, Rc::clone(&listener)).await?;
-        let template = ChatTemplate::from_checkpoint(&checkpoint)?;
-        let target = Runner::open(&checkpoint, backend.as_ref()).await?;
+        let target = LoadedModel::load(&checkpoint, backend.as_ref(), &options).await?;
         let draft = match request.draft {
             None => None,
             Some(place) => {
                 let checkpoint = source::open(place, listener).await?;
-                let draft = Runner::open(&checkpoint, backend.as_ref()).await?;
-                pair::check(target.member(), draft.member())?;
-                Some(draft)
+                Some(LoadedModel::load(&checkpoint, backend.as_ref(), &options).await?)
             }
         };
+        let mut session = Session::new(target, draft, Rc::new(now_s))?;
+        if session.draft().is_some() {
+            session.warm_up().await?;
+        }
+        let target = session.target();
         let info = Info {
             name: target.name.clone(),
             architecture: target.model.spec.architecture.to_string(),
             n_parameters: target.model.n_parameters(),
-            context_tokens: target.executor.capacity_tokens(),
-            device: backend.name().to_string(),
-            draft_name: draft.as_ref().map(|draft| draft.name.clone()),
-            has_chat_template: template.source() == TemplateSource::Checkpoint,
+            context_tokens: target.context_tokens(),
+            device: target.device.clone(),
+            draft_name: session.draft().map(|draft| draft.name.clone()),
+            has_chat_template: target.template.source() == TemplateSource::Checkpoint,
         };
-        Ok(Self {
-            info,
-            template,
-            target,
-            draft,
-            costs: Costs::default(),
-        })
+        Ok(Self { info, session })
     }
 
     /// What was loaded.
@@ -242,18 +172,9 @@ impl LoadedModel {
         on_text: OnText<'_>,
     ) -> Result<ReplyEnd> {
         let prompt = self.encode(prompt)?;
-        let clock: Rc<dyn Fn() -> f64> = Rc::new(now_s);
         let began_s = now_s();
-        let (lane, tokenizer) = self.target.lane();
-        let mut generation = Generation::new(
-            lane,
-            self.draft.as_mut().map(|draft| draft.lane().0),
-            tokenizer,
-            &prompt,
-            sampling.options(tokenizer),
-            self.costs.clone(),
-            clock,
-        )?;
+        let options = sampling.options(self.session.target().tokenizer.stop_ids());
+        let mut generation = self.session.reply(&prompt, options)?;
         let mut first_s = None;
         let mut finish = FinishReason::Length;
         while let Some(step) = generation.step().await? {
@@ -286,36 +207,19 @@ impl LoadedModel {
                     / since_first_s.max(1e-6),
             },
         };
-        self.costs = generation.costs().clone();
+        let costs = generation.costs().clone();
+        drop(generation);
+        self.session.learn(costs);
         Ok(end)
     }
 
     fn encode(&self, prompt: Prompt) -> Result<Vec<u32>> {
-        let tokenizer = &self.target.tokenizer;
         match prompt {
-            Prompt::Text(text) => {
-                let options = EncodeOptions {
-                    add_special: true,
-                    parse_special: false,
-                };
-                tokenizer.encode(&text, options)
-            }
-            Prompt::Messages(messages) => {
-                let request = RenderRequest {
-                    add_generation_prompt: true,
-                    ..RenderRequest::new(&messages, local_time())
-                };
-                // What a person wrote is never a control token, however it is spelled.
-                let rendered = self.template.render_spans(&request)?;
-                let spans: Vec<Span<'_>> = rendered
-                    .iter()
-                    .map(|span| Span {
-                        text: &span.text,
-                        parse_special: span.trusted,
-                    })
-                    .collect();
-                tokenizer.encode_spans(&spans, false)
-            }
+            Prompt::Text(text) => self.session.encode_text(&text, false),
+            Prompt::Messages(messages) => self.session.encode_messages(&RenderRequest {
+                add_generation_prompt: true,
+                ..RenderRequest::new(check_messages(&messages)?, local_time())
+            }),
         }
     }
 }
@@ -355,7 +259,7 @@ fn local_time() -> LocalTime {
 }
 
 impl Sampling {
-    fn options(self, tokenizer: &Tokenizer) -> GenerateOptions {
+    fn options(self, stop_ids: &[u32]) -> GenerateOptions {
         let base = SamplingParams::default();
         GenerateOptions {
             max_tokens: self.max_tokens,
@@ -371,7 +275,7 @@ impl Sampling {
                 Stop::One(stop) => vec![stop],
                 Stop::Several(stops) => stops,
             },
-            stop_ids: tokenizer.stop_ids().to_vec(),
+            stop_ids: stop_ids.to_vec(),
             ..GenerateOptions::default()
         }
     }
