@@ -71,6 +71,7 @@ pub struct ChatTemplate {
     source: TemplateSource,
     special: SpecialTokens,
     added: Vec<AddedToken>,
+    work_limit: Option<u64>,
 }
 
 /// What to render.
@@ -125,6 +126,7 @@ impl ChatTemplate {
             source: TemplateSource::Checkpoint,
             special,
             added: Vec::new(),
+            work_limit: None,
         })
     }
 
@@ -142,6 +144,7 @@ impl ChatTemplate {
             source: TemplateSource::Checkpoint,
             special,
             added: Vec::new(),
+            work_limit: None,
         }
     }
 
@@ -158,6 +161,7 @@ impl ChatTemplate {
             source,
             special,
             added,
+            work_limit: None,
         }
     }
 
@@ -165,6 +169,14 @@ impl ChatTemplate {
     /// [`render_spans`](Self::render_spans) looks for.
     pub fn with_added_tokens(mut self, added: Vec<AddedToken>) -> Self {
         self.added = added;
+        self
+    }
+
+    /// The same template with another limit on one rendering's work, in units: 64 for an
+    /// evaluated node, 4 for a byte of text. Without it the limit is 256 million, and more
+    /// for long conversations.
+    pub fn with_work_limit(mut self, units: u64) -> Self {
+        self.work_limit = Some(units);
         self
     }
 
@@ -252,7 +264,7 @@ impl ChatTemplate {
         let variant = self.variant(request.tools.is_some())?;
         let program = variant.program.as_ref().map_err(Clone::clone)?;
         let mut prepared = convert::prepare(request, &variant.source)?;
-        let meter = Meter::new(budget(request));
+        let meter = Meter::new(self.work_limit.unwrap_or_else(|| budget(request)));
         let text = program.render(
             &mut |name, meter| self.variable(name, request, &prepared.messages, meter),
             request.now,
