@@ -1,5 +1,11 @@
 //! Messages -> prompt -> reply.
+//!
+//! * [`template`]: messages and tools -> the prompt, by the checkpoint's own template.
+//! * [`reasoning`]: a reply's text -> what was thought and what is said.
+//! * [`tool_call`]: a reply's text -> text and tool calls.
 
 mod jinja;
+pub mod reasoning;
 pub mod session;
 pub mod template;
+pub mod tool_call;

@@ -107,7 +107,7 @@ impl Machine<'_> {
         let result = run(self);
         let inner = std::mem::replace(&mut self.out, outer);
         result?;
-        self.meter.bytes(inner.len())?;
+        self.meter.bytes(inner.cost())?;
         Ok(inner.finish())
     }
 
@@ -131,7 +131,7 @@ impl Machine<'_> {
     fn statement(&mut self, stmt: &Stmt, scope: &ScopeRef) -> Result<Flow, Fault> {
         match &stmt.kind {
             StmtKind::Data(text) => {
-                self.meter.bytes(text.len())?;
+                self.meter.bytes(text.len() + 8)?;
                 self.out.push(text, Origin::Template);
             }
             StmtKind::Output(expr) => {
@@ -608,10 +608,10 @@ impl Machine<'_> {
             let (from, to) = (resolve(start.unwrap_or(0)), resolve(stop.unwrap_or(length)));
             let byte = |at: usize| raw.char_indices().nth(at).map_or(raw.len(), |(at, _)| at);
             let (from, to) = (byte(from), byte(to.max(from)));
-            self.meter.bytes(to - from)?;
+            self.meter.bytes(text.cost(to - from))?;
             return Ok(text.slice(from..to));
         }
-        self.meter.bytes(raw.len().saturating_mul(24))?;
+        self.meter.bytes(text.cost(raw.len()).saturating_mul(24))?;
         let chars: Vec<(usize, char)> = raw.char_indices().collect();
         let mut buf = TextBuf::default();
         for index in ops::slice_indices(chars.len(), start, stop, step)? {

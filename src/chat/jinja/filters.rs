@@ -139,7 +139,7 @@ pub(crate) fn apply(
         }
         "reverse" => match &value {
             Value::Str(text) => {
-                m.meter.bytes(text.len())?;
+                m.meter.bytes(text.cost(text.len()))?;
                 let mut buf = TextBuf::default();
                 for (at, c) in text.as_str().char_indices().rev() {
                     buf.push_part(text, at..at + c.len_utf8());
@@ -196,7 +196,7 @@ fn text_filter(
     args: CallArgs,
 ) -> Result<Value, Fault> {
     let text = to_text(&value, &m.meter)?;
-    m.meter.bytes(text.len() * 3)?;
+    m.meter.bytes(text.cost(text.len()) * 3)?;
     let raw = text.as_str();
     Ok(Value::Str(match name {
         "trim" => {
@@ -247,7 +247,7 @@ fn text_filter(
             justify(&text, whole(&width, 80, name)?, ' ', 'c', &m.meter)?
         }
         "e" | "escape" | "forceescape" => {
-            m.meter.bytes(raw.len() * 5)?;
+            m.meter.bytes(text.cost(raw.len()) * 5)?;
             text.map_chars(|_, c| {
                 let escaped = match c {
                     '&' => "&amp;",
@@ -356,7 +356,7 @@ fn indent(
     // jinja2 appends a newline and drops the last line `splitlines` makes of it.
     let mut at = 0;
     for (i, line) in text.as_str().split('\n').enumerate() {
-        meter.bytes(line.len() + width.len() + 1)?;
+        meter.bytes(text.cost(line.len()) + width.cost(width.len()) + 1)?;
         if i > 0 {
             buf.push_part(text, at - 1..at);
         }
@@ -523,7 +523,7 @@ fn choose(
 fn key_of(value: Value, case_sensitive: bool, meter: &Meter) -> Result<Value, Fault> {
     match value {
         Value::Str(text) if !case_sensitive => {
-            meter.bytes(text.len() * 3)?;
+            meter.bytes(text.cost(text.len()) * 3)?;
             Ok(Value::Str(lower(&text)))
         }
         other => Ok(other),

@@ -26,7 +26,7 @@ const MAX_PRECISION: usize = 1024;
 
 /// `format % args`.
 pub(crate) fn percent(format: &Text, args: &Value, meter: &Meter) -> Result<Text, Fault> {
-    meter.bytes(format.len())?;
+    meter.bytes(format.cost(format.len()))?;
     let mut buf = TextBuf::default();
     let raw = format.as_str();
     let mut next = 0;
@@ -153,7 +153,7 @@ pub(crate) fn braces(
     get: &mut dyn FnMut(&Value, &str, bool) -> Result<Value, Fault>,
     meter: &Meter,
 ) -> Result<Text, Fault> {
-    meter.bytes(format.len())?;
+    meter.bytes(format.cost(format.len()))?;
     let mut buf = TextBuf::default();
     let raw = format.as_str();
     let mut auto = 0;
@@ -311,7 +311,7 @@ fn pad(
     }
     meter.scan(text.len())?;
     let missing = spec.width.saturating_sub(text.as_str().chars().count());
-    meter.bytes(text.len() + missing * 4)?;
+    meter.bytes(text.cost(text.len()) + missing * 4)?;
     let fill = spec.fill.unwrap_or(' ');
     let (before, after) = match spec.align.unwrap_or(default_align) {
         '<' => (0, missing),

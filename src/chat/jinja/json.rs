@@ -130,7 +130,7 @@ impl Writer<'_> {
     }
 
     fn string(&mut self, text: &Text) -> Result<(), Fault> {
-        self.meter.bytes(text.len() + 2)?;
+        self.meter.bytes(text.cost(text.len() + 2))?;
         self.buf.push("\"", Origin::Data);
         let mut at = 0;
         for (bytes, origin) in text.origins(0..text.len()) {

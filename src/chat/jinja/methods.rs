@@ -251,12 +251,12 @@ pub(crate) fn replace(
     let mut buf = TextBuf::default();
     let mut at = 0;
     for (found, hit) in text.as_str().match_indices(old.as_str()).take(limit) {
-        meter.bytes(found - at + new.len() + 16)?;
+        meter.bytes(text.cost(found - at) + new.cost(new.len()) + 16)?;
         buf.push_part(text, at..found);
         buf.push_text(new);
         at = found + hit.len();
     }
-    meter.bytes(text.len() - at)?;
+    meter.bytes(text.cost(text.len() - at))?;
     buf.push_part(text, at..text.len());
     Ok(buf.finish())
 }
@@ -269,7 +269,7 @@ pub(crate) fn join<'v>(
 ) -> Result<Text, Fault> {
     let mut buf = TextBuf::default();
     for (i, part) in parts.enumerate() {
-        meter.bytes(part.len() + separator.len())?;
+        meter.bytes(part.cost(part.len()) + separator.cost(separator.len()))?;
         if i > 0 {
             buf.push_text(separator);
         }
@@ -284,7 +284,7 @@ fn list_of<'t>(
     meter: &Meter,
 ) -> Result<Value, Fault> {
     let parts = parts.map(|part| {
-        meter.bytes(part.len())?;
+        meter.bytes(text.cost(part.len()) + 16)?;
         Ok(Value::Str(text.part(part)))
     });
     new_list_metered(parts, meter).map(Value::List)
@@ -436,7 +436,11 @@ pub(crate) fn justify(
     let width = usize::try_from(width.max(0)).unwrap_or(usize::MAX);
     let length = text.as_str().chars().count();
     let missing = width.saturating_sub(length);
-    meter.bytes(missing.saturating_mul(4).saturating_add(text.len()))?;
+    meter.bytes(
+        missing
+            .saturating_mul(4)
+            .saturating_add(text.cost(text.len())),
+    )?;
     let before = match side {
         'l' => 0,
         'r' => missing,
@@ -520,7 +524,7 @@ fn str_method(text: &Text, name: &str, args: CallArgs, meter: &Meter) -> Result<
             let chars = optional_text(&chars, name)?;
             // Every character is looked up in the set.
             meter.spend((raw.len() as u64).saturating_mul(chars.map_or(0, Text::len) as u64))?;
-            meter.bytes(raw.len())?;
+            meter.bytes(text.cost(raw.len()))?;
             Ok(Value::Str(strip(
                 text,
                 chars,
@@ -593,7 +597,7 @@ fn str_method(text: &Text, name: &str, args: CallArgs, meter: &Meter) -> Result<
                 "removeprefix" => raw.strip_prefix(affix),
                 _ => raw.strip_suffix(affix),
             };
-            meter.bytes(raw.len())?;
+            meter.bytes(text.cost(raw.len()))?;
             Ok(Value::Str(
                 part.map_or_else(|| text.clone(), |part| text.part(part)),
             ))
@@ -604,7 +608,7 @@ fn str_method(text: &Text, name: &str, args: CallArgs, meter: &Meter) -> Result<
             if separator.is_empty() {
                 return Err(invalid("empty separator"));
             }
-            meter.bytes(raw.len() * 2)?;
+            meter.bytes(text.cost(raw.len()) * 2)?;
             let right = name == "rpartition";
             let found = match right {
                 true => raw.rfind(separator.as_str()),
@@ -641,7 +645,7 @@ fn str_method(text: &Text, name: &str, args: CallArgs, meter: &Meter) -> Result<
         }
         _ => {
             let [] = args.bind(name, [])?;
-            meter.bytes(raw.len() * 3)?;
+            meter.bytes(text.cost(raw.len()) * 3)?;
             Ok(match name {
                 "upper" => Value::Str(upper(text)),
                 "lower" | "casefold" => Value::Str(lower(text)),

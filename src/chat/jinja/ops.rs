@@ -216,7 +216,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value, meter: &Meter) -> Resul
 }
 
 pub(crate) fn concat(a: &Text, b: &Text, meter: &Meter) -> Result<Text, Fault> {
-    meter.bytes(a.len() + b.len())?;
+    meter.bytes(a.cost(a.len()) + b.cost(b.len()))?;
     let mut buf = TextBuf::default();
     buf.push_text(a);
     buf.push_text(b);
@@ -226,7 +226,7 @@ pub(crate) fn concat(a: &Text, b: &Text, meter: &Meter) -> Result<Text, Fault> {
 /// `text * n`.
 pub(crate) fn repeat_text(text: &Text, count: i128, meter: &Meter) -> Result<Text, Fault> {
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
-    meter.bytes(text.len().saturating_mul(count))?;
+    meter.bytes(text.cost(text.len()).saturating_mul(count))?;
     Ok(text.repeat(if text.is_empty() { 0 } else { count }))
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn to_text(value: &Value, meter: &Meter) -> Result<Text, Fault> {
 pub(crate) fn write_str(buf: &mut TextBuf, value: &Value, meter: &Meter) -> Result<(), Fault> {
     match value {
         Value::Str(text) => {
-            meter.bytes(text.len())?;
+            meter.bytes(text.cost(text.len()))?;
             buf.push_text(text);
             Ok(())
         }
@@ -108,7 +108,7 @@ fn write_items(
 
 /// Python's `repr` of a string: single quotes unless only they occur inside.
 fn write_quoted(buf: &mut TextBuf, text: &Text, meter: &Meter) -> Result<(), Fault> {
-    meter.bytes(text.len() + 2)?;
+    meter.bytes(text.cost(text.len() + 2))?;
     let raw = text.as_str();
     let quote = if raw.contains('\'') && !raw.contains('"') {
         '"'

@@ -52,6 +52,15 @@ impl Text {
         self.text.len()
     }
 
+    /// What a copy of `bytes` of it takes: runs cost eight bytes each.
+    pub(crate) fn cost(&self, bytes: usize) -> usize {
+        let runs = match &self.runs {
+            Runs::One(_) => 0,
+            Runs::Many(runs) => runs.len().min(bytes),
+        };
+        bytes.saturating_add(runs.saturating_mul(8))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -142,8 +151,9 @@ pub(crate) struct TextBuf {
 }
 
 impl TextBuf {
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
+    /// What its text takes.
+    pub(crate) fn cost(&self) -> usize {
+        self.text.len() + 8 * self.runs.len()
     }
 
     fn mark(&mut self, origin: Origin) {
