@@ -240,6 +240,11 @@ async fn a_checkpoint_opens_from_a_base_url() {
             "{line}"
         );
     }
+    let named = "https://host/o/m/resolve/main/w%201.safetensors?download=true";
+    let checkpoint = Checkpoint::open_url(named, Vec::new())
+        .await
+        .expect("opened");
+    assert_eq!(checkpoint.tensors.len(), 1);
     let error = folder.open("../../other").await.err().expect("refused");
     assert_eq!(error.subject(), "../../other");
 }

@@ -11,6 +11,7 @@ use web_sys::{Blob, Request, RequestInit, Response};
 use super::blob::{BlobSource, bytes_of, describe};
 use super::{ByteSource, Folder, LocalFuture, truncated, unreadable};
 use crate::error::{Code, Error, Result};
+use crate::format::Checkpoint;
 
 #[wasm_bindgen]
 extern "C" {
@@ -20,6 +21,9 @@ extern "C" {
 
     #[wasm_bindgen(js_name = encodeURIComponent)]
     fn encode_uri_component(part: &str) -> String;
+
+    #[wasm_bindgen(catch, js_name = decodeURIComponent)]
+    fn decode_uri_component(part: &str) -> std::result::Result<String, JsValue>;
 }
 
 /// How much the first request asks for: enough for a small file or most headers,
@@ -207,6 +211,7 @@ pub struct HttpFolder {
     name: String,
     query: String,
     headers: Headers,
+    files: Vec<String>,
 }
 
 impl HttpFolder {
@@ -218,7 +223,16 @@ impl HttpFolder {
             query: query.to_string(),
             name: name.trim_end_matches('/').to_string(),
             headers,
+            files: Vec::new(),
         }
+    }
+
+    /// The same folder with a list of its files, which HTTP does not give and a
+    /// repository's own interface may.
+    pub fn with_files(mut self, mut files: Vec<String>) -> Self {
+        files.sort();
+        self.files = files;
+        self
     }
 }
 
@@ -241,6 +255,30 @@ impl Folder for HttpFolder {
     }
 
     fn list(&self) -> Vec<String> {
-        Vec::new()
+        self.files.clone()
+    }
+}
+
+impl Checkpoint {
+    /// Opens what a URL names: a `.gguf` or `.safetensors` file as
+    /// [`Checkpoint::open_file`] does in the folder it lies in, anything else as a
+    /// folder ([`Checkpoint::open_folder`]).
+    ///
+    /// # Errors
+    /// `file_missing`, `source_unreadable`, and what those two report.
+    pub async fn open_url(url: &str, headers: Headers) -> Result<Checkpoint> {
+        let name = without_query(url);
+        let lower = name.to_ascii_lowercase();
+        let file = [".gguf", ".safetensors"].iter().any(|e| lower.ends_with(e));
+        match name.rsplit_once('/') {
+            Some((base, file_name)) if file => {
+                let base = format!("{base}{}", &url[name.len()..]);
+                // Joining encodes the name again.
+                let decoded = decode_uri_component(file_name).ok();
+                let file_name = decoded.as_deref().unwrap_or(file_name);
+                Checkpoint::open_file(&HttpFolder::new(&base, headers), file_name).await
+            }
+            _ => Checkpoint::open_folder(&HttpFolder::new(url, headers)).await,
+        }
     }
 }
