@@ -55,10 +55,11 @@ async fn check(copy: &str) {
         );
     };
     let folder = format!("{root}/data/weights/{copy}");
-    let checkpoint = Checkpoint::open_folder(&HttpFolder::new(&folder, Vec::new()));
-    let checkpoint = checkpoint.await.unwrap();
-    let expected = HttpSource::open(&format!("{folder}/expected.json"), &Vec::new());
-    let expected = expected.await.unwrap().expect("expected.json is served");
+    let checkpoint = Checkpoint::open_folder(&HttpFolder::new(&folder, Vec::new())).await;
+    let checkpoint = checkpoint.unwrap();
+    let expected = format!("{folder}/expected.json");
+    let expected = HttpSource::open(&expected, &Vec::new()).await.unwrap();
+    let expected = expected.expect("expected.json is served");
     let text = read(&expected).await;
     expected::assert_matches_expected(&checkpoint, &text).await;
 }

@@ -10,6 +10,13 @@ pub mod file;
 #[cfg(target_arch = "wasm32")]
 pub mod http;
 
+#[cfg(target_arch = "wasm32")]
+pub use blob::BlobSource;
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::{DirFolder, FileSource};
+#[cfg(target_arch = "wasm32")]
+pub use http::{HttpFolder, HttpSource};
+
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::ops::Range;
