@@ -8,16 +8,18 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use serde_json::{Value, json};
-use tandem::decode::cost::{Costs, DraftLength};
+use tandem::backend::Executor;
+use tandem::decode::cost::{Costs, DraftLength, warm_up};
 use tandem::decode::draft::NgramDrafter;
-use tandem::decode::round::Speculation;
+use tandem::decode::pair;
+use tandem::decode::round::{Clock, Speculation};
 use tandem::decode::{
     GenerateOptions, Generation, Lane, SamplingParams, Sequence, Step, verify::Verification,
 };
 use tandem::tokenizer::EncodeOptions;
 use tandem::{Code, Error, Result};
 
-use super::load::{Loaded, Role, load};
+use super::load::{Devices, Loaded, Role, load};
 use super::{Running, not_here, print_json};
 
 #[derive(Args)]
@@ -99,21 +101,34 @@ pub fn run(args: &Generate) -> Result<()> {
     if args.schema.is_some() {
         return Err(not_here("--schema", "constraining text to a schema"));
     }
-    let mut target = load(&args.model, Role::Target, &args.running)?;
+    let devices = Devices::open(args.running.device)?;
+    let mut target = load(&args.model, Role::Target, &args.running, &devices)?;
     let mut draft = match &args.draft {
-        Some(draft) => Some(load(draft, Role::Draft, &args.running)?),
+        Some(draft) => Some(load(draft, Role::Draft, &args.running, &devices)?),
         None => None,
     };
     if let Some(draft) = &draft {
-        if let Err(difference) = target.tokenizer.same_as(&draft.tokenizer) {
-            let detail = format!("has another tokenizer than the target: {difference}");
-            return Err(Error::new(Code::RequestInvalid, "draft", detail));
+        for warning in pair::check(target.member(), draft.member())?.warnings {
+            eprintln!("warning: {warning}");
         }
     }
     let prompt = prompt_ids(args, &target)?;
     let options = options(args, &target)?;
     let load_s = target.load_s + draft.as_ref().map_or(0.0, |draft| draft.load_s);
 
+    let start = Instant::now();
+    let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64());
+    // Without a drafter there is nothing to plan.
+    let costs = match draft.is_some() || args.ngram {
+        true => {
+            let draft = match &mut draft {
+                Some(draft) => Some(draft.executor.as_mut() as &mut dyn Executor),
+                None => None,
+            };
+            block_on(warm_up(target.executor.as_mut(), draft, &clock))?
+        }
+        false => Costs::default(),
+    };
     let mut target_sequence = Sequence::new(target.executor.as_mut())?;
     let mut draft_sequence = match &mut draft {
         Some(draft) => Some(Sequence::new(draft.executor.as_mut())?),
@@ -130,15 +145,13 @@ pub fn run(args: &Generate) -> Result<()> {
         }),
         _ => None,
     };
-    let start = Instant::now();
-    let clock = Rc::new(move || start.elapsed().as_secs_f64());
     let mut generation = Generation::new(
         lane,
         draft_lane,
         &target.tokenizer,
         &prompt,
         options,
-        Costs::default(),
+        costs,
         clock,
     )?;
     let (mut text, mut token_ids) = (String::new(), Vec::new());
@@ -209,22 +222,18 @@ fn speculation_json(speculation: &Speculation) -> Value {
 }
 
 fn prompt_ids(args: &Generate, target: &Loaded) -> Result<Vec<u32>> {
-    let (text, add_special) = match (&args.prompt, &args.messages) {
-        (Some(prompt), _) => (prompt.clone(), true),
-        (None, Some(messages)) => {
-            let checkpoint = &target.checkpoint;
-            let text =
-                super::render::conversation(checkpoint, &target.tokenizer, messages, None, true)?;
-            // A template writes the model's first tokens itself.
-            (text, false)
-        }
-        (None, None) => (String::new(), true),
-    };
     let options = EncodeOptions {
-        add_special,
+        add_special: true,
         parse_special: true,
     };
-    target.tokenizer.encode(&text, options)
+    match (&args.prompt, &args.messages) {
+        (None, Some(messages)) => {
+            super::render::conversation(&target.checkpoint, &target.tokenizer, messages)
+        }
+        (prompt, _) => target
+            .tokenizer
+            .encode(prompt.as_deref().unwrap_or_default(), options),
+    }
 }
 
 fn options(args: &Generate, target: &Loaded) -> Result<GenerateOptions> {

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use pollster::block_on;
 use tandem::backend::cpu::CpuBackend;
+#[cfg(feature = "gpu")]
+use tandem::backend::gpu::{CacheType, Gpu, GpuBackend, GpuOptions};
 use tandem::backend::{Backend, CompileOptions, Executor};
+use tandem::decode::pair::Member;
 use tandem::format::{Checkpoint, Quantize};
 use tandem::model::Model;
 use tandem::tokenizer::Tokenizer;
@@ -50,8 +53,70 @@ fn shipped(file: &str) -> PathBuf {
         .join(file)
 }
 
+/// What computes: one device for every model that is loaded.
+pub enum Devices {
+    Cpu(CpuBackend),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuBackend),
+}
+
+impl Devices {
+    /// `auto` takes a real GPU; a software adapter is slower than the processor it
+    /// runs on.
+    pub fn open(device: Device) -> Result<Self> {
+        match device {
+            Device::Cpu => Ok(Self::Cpu(CpuBackend)),
+            Device::Gpu => Self::open_gpu(),
+            Device::Auto => Ok(match Self::open_gpu() {
+                Ok(gpu) if !gpu.is_software() => gpu,
+                _ => Self::Cpu(CpuBackend),
+            }),
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn open_gpu() -> Result<Self> {
+        let gpu = block_on(Gpu::open(&GpuOptions::default()))?;
+        Ok(Self::Gpu(GpuBackend::new(gpu, CacheType::default())))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn open_gpu() -> Result<Self> {
+        let detail = "this build has no GPU backend (feature `gpu`)";
+        Err(tandem::Error::new(Code::GpuUnavailable, "device", detail))
+    }
+
+    fn is_software(&self) -> bool {
+        match self {
+            Self::Cpu(_) => true,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.gpu().capabilities().is_software,
+        }
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        match self {
+            Self::Cpu(cpu) => cpu,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu,
+        }
+    }
+}
+
+impl Loaded {
+    /// As the check of a pair sees it.
+    pub fn member(&self) -> Member<'_> {
+        Member {
+            name: self.checkpoint.name(),
+            tokenizer: &self.tokenizer,
+            n_parameters: self.model.n_parameters(),
+            capacity_tokens: self.executor.capacity_tokens(),
+        }
+    }
+}
+
 /// Opens, reads and compiles what MODEL names.
-pub fn load(model: &str, role: Role, running: &Running) -> Result<Loaded> {
+pub fn load(model: &str, role: Role, running: &Running, devices: &Devices) -> Result<Loaded> {
     let start = Instant::now();
     let mut checkpoint = open(model, role)?;
     if let Some(quantize) = &running.quantize {
@@ -59,7 +124,7 @@ pub fn load(model: &str, role: Role, running: &Running) -> Result<Loaded> {
         checkpoint.tensors = std::mem::take(&mut checkpoint.tensors).quantized(to);
     }
     let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
-    let (model, executor) = block_on(compile(&checkpoint, running))?;
+    let (model, executor) = block_on(compile(&checkpoint, running, devices.backend()))?;
     let load_s = start.elapsed().as_secs_f64();
     eprintln!(
         "{}: {}, {:.1} M parameters, {} tokens of context on {}, {load_s:.2} s",
@@ -67,7 +132,7 @@ pub fn load(model: &str, role: Role, running: &Running) -> Result<Loaded> {
         model.spec.architecture,
         model.n_parameters() as f64 / 1e6,
         executor.capacity_tokens(),
-        CpuBackend.name(),
+        devices.backend().name(),
     );
     Ok(Loaded {
         checkpoint,
@@ -78,7 +143,11 @@ pub fn load(model: &str, role: Role, running: &Running) -> Result<Loaded> {
     })
 }
 
-async fn compile(checkpoint: &Checkpoint, running: &Running) -> Result<(Model, Box<dyn Executor>)> {
+async fn compile(
+    checkpoint: &Checkpoint,
+    running: &Running,
+    backend: &dyn Backend,
+) -> Result<(Model, Box<dyn Executor>)> {
     let model = Model::open(checkpoint).await?;
     let default = model.spec.context_tokens.min(DEFAULT_CONTEXT_TOKENS);
     let capacity_tokens = running.context.unwrap_or(default);
@@ -94,16 +163,8 @@ async fn compile(checkpoint: &Checkpoint, running: &Running) -> Result<(Model, B
         capacity_tokens,
         memory_budget_bytes: running.memory_budget,
     };
-    let executor = match running.device {
-        Device::Gpu => {
-            let detail = "the GPU backend is not in this build of the harness";
-            return Err(Error::new(Code::GpuUnavailable, "device", detail));
-        }
-        Device::Cpu | Device::Auto => {
-            CpuBackend
-                .compile(&plan, &checkpoint.tensors, &options)
-                .await?
-        }
-    };
+    let executor = backend
+        .compile(&plan, &checkpoint.tensors, &options)
+        .await?;
     Ok((model, executor))
 }

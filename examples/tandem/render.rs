@@ -1,13 +1,20 @@
 //! `render`: a conversation to the prompt text.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
-use tandem::Result;
+use serde_json::Value;
+use tandem::chat::template::{
+    ChatTemplate, LocalTime, RenderRequest, SpecialTokens, TemplateSource, openai_messages,
+};
 use tandem::format::Checkpoint;
-use tandem::tokenizer::Tokenizer;
+use tandem::tokenizer::{Span, Tokenizer};
+use tandem::{Code, Error, Result};
 
-use super::not_here;
+use super::load::{Role, open};
+use super::read_file;
 
 #[derive(Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["model", "template"])))]
@@ -30,18 +37,74 @@ pub struct Render {
 }
 
 pub fn run(args: &Render) -> Result<()> {
-    let _ = (&args.model, &args.template, &args.messages, &args.tools);
-    let _ = args.add_generation_prompt;
-    Err(not_here("render", "rendering chat templates"))
+    let template = match (&args.model, &args.template) {
+        (Some(model), _) => of_checkpoint(&open(model, Role::Target)?)?,
+        (None, Some(path)) => ChatTemplate::parse(&read_file(path)?, SpecialTokens::default())?,
+        (None, None) => unreachable!("clap wants one of the two"),
+    };
+    let messages = openai_messages(&list(&args.messages)?);
+    let tools = args.tools.as_deref().map(list).transpose()?;
+    let request = RenderRequest {
+        tools: tools.as_deref(),
+        add_generation_prompt: args.add_generation_prompt,
+        ..RenderRequest::new(&messages, now())
+    };
+    let text = template.render(&request)?;
+    // To the byte: no line end is added.
+    print!("{text}");
+    std::io::stdout()
+        .flush()
+        .map_err(|error| Error::new(Code::SourceUnreadable, "stdout", error.to_string()))
 }
 
-/// The prompt text of a conversation under a checkpoint's own template.
+/// The ids of a conversation that the model is to answer, under the checkpoint's own
+/// template. What a message says is never a control token.
 pub fn conversation(
-    _checkpoint: &Checkpoint,
-    _tokenizer: &Tokenizer,
-    _messages: &Path,
-    _tools: Option<&Path>,
-    _add_generation_prompt: bool,
-) -> Result<String> {
-    Err(not_here("--messages", "rendering chat templates"))
+    checkpoint: &Checkpoint,
+    tokenizer: &Tokenizer,
+    messages: &Path,
+) -> Result<Vec<u32>> {
+    let template = of_checkpoint(checkpoint)?;
+    let messages = openai_messages(&list(messages)?);
+    let request = RenderRequest {
+        add_generation_prompt: true,
+        ..RenderRequest::new(&messages, now())
+    };
+    let spans = template.render_spans(&request)?;
+    let spans: Vec<Span<'_>> = spans
+        .iter()
+        .map(|span| Span {
+            text: &span.text,
+            parse_special: span.trusted,
+        })
+        .collect();
+    // A checkpoint's template writes the first tokens itself, a stand-in does not.
+    let add_special = template.source() != TemplateSource::Checkpoint;
+    tokenizer.encode_spans(&spans, add_special)
+}
+
+fn of_checkpoint(checkpoint: &Checkpoint) -> Result<ChatTemplate> {
+    let template = ChatTemplate::from_checkpoint(checkpoint)?;
+    match template.source() {
+        TemplateSource::Checkpoint => {}
+        TemplateSource::ChatMl => eprintln!("note: no chat template; ChatML stands in"),
+        _ => eprintln!("note: no chat template; plain `role: content` stands in"),
+    }
+    Ok(template)
+}
+
+/// A JSON list from a file.
+fn list(path: &Path) -> Result<Vec<Value>> {
+    let named =
+        |detail: String| Error::new(Code::RequestInvalid, path.display().to_string(), detail);
+    match serde_json::from_str(&read_file(path)?) {
+        Ok(Value::Array(list)) => Ok(list),
+        Ok(_) => Err(named("is not a JSON list".to_string())),
+        Err(error) => Err(named(format!("is not JSON: {error}"))),
+    }
+}
+
+fn now() -> LocalTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    LocalTime::from_unix(since.map_or(0, |since| since.as_secs() as i64))
 }

@@ -9,7 +9,7 @@ use tandem::decode::sequence::PREFILL_CHUNK_TOKENS;
 use tandem::tokenizer::EncodeOptions;
 use tandem::{Code, Error, Result};
 
-use super::load::{Role, load};
+use super::load::{Devices, Role, load};
 use super::{Running, print_json};
 
 #[derive(Args)]
@@ -29,7 +29,8 @@ pub struct Score {
 }
 
 pub fn run(args: &Score) -> Result<()> {
-    let mut target = load(&args.model, Role::Target, &args.running)?;
+    let devices = Devices::open(args.running.device)?;
+    let mut target = load(&args.model, Role::Target, &args.running, &devices)?;
     let options = EncodeOptions {
         add_special: true,
         parse_special: true,
