@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tandem::format::source::{HttpFolder, HttpSource};
+use tandem::format::source::http::{HttpFolder, HttpSource};
 use tandem::format::{Checkpoint, FileSet, MemorySource};
 use wasm_bindgen_test::wasm_bindgen_test;
 

@@ -5,7 +5,6 @@
 
 #[cfg(target_arch = "wasm32")]
 pub mod blob;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod file;
 #[cfg(target_arch = "wasm32")]
 pub mod http;
