@@ -245,8 +245,10 @@ pub fn dequantize_row(dtype: DType, bytes: &[u8], out: &mut [f32]) {
 ///
 /// The exponent is moved to its new bias; a subnormal is read as the fraction of a
 /// number of the smallest exponent, less that number's one; infinities and NaNs get
-/// the largest exponent. No branch, no table and no subnormal arithmetic, which is
-/// slow, so that rows of halves vectorise.
+/// the largest exponent. No branch and no table, so that rows of halves vectorise.
+/// Nor subnormal arithmetic: multiplying by 2^112 is exact too, but its speed depends
+/// on the values. On x86-64 it is up to twice as fast where none is subnormal, some
+/// fifth faster where one in 400 is, and a sixth as fast where one in 16 is.
 #[inline(always)]
 pub fn f16_to_f32(bits: u16) -> f32 {
     let sign = (u32::from(bits) & 0x8000) << 16;
