@@ -118,6 +118,10 @@ codes! {
     RequestInvalid = "request_invalid",
     /// A draft that cannot serve its target.
     PairMismatch = "pair_mismatch",
+    /// A schema, expression or grammar that is wrong or asks for what cannot be enforced.
+    ConstraintInvalid = "constraint_invalid",
+    /// A schema, expression or grammar that takes too much work or memory.
+    ConstraintLimit = "constraint_limit",
     /// Prompt and reply together do not fit the context window.
     ContextOverflow = "context_overflow",
     /// What was asked for does not fit the memory budget.

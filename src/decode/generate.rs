@@ -3,6 +3,7 @@
 //! [`Generation::step`] does one thing at a time (a chunk of the prompt, or one round)
 //! and returns, so that a browser can breathe, and abort, between steps.
 
+use super::constraint::Constraint;
 use super::cost::{Costs, DraftLength};
 use super::draft::{Drafter, FirstOf, ModelDrafter, NgramDrafter};
 use super::round::{Clock, Decoder, DecoderParts, LogprobsWanted, MadeToken, Speculation};
@@ -191,6 +192,7 @@ impl<'m> Generation<'m> {
             sampler: Sampler::new(options.sampling)?,
             drafter,
             verification: options.verification,
+            constraint: None,
             length: options.draft_length,
             costs,
             stop_ids: options.stop_ids.clone(),
@@ -217,6 +219,14 @@ impl<'m> Generation<'m> {
         })
     }
 
+    /// The same reply, but it must look like `constraint`, which stands at its
+    /// beginning. It ends when the constraint is complete, for which the stop tokens
+    /// must hold the constraint's end token.
+    pub fn constrained(mut self, constraint: Constraint) -> Self {
+        self.decoder.constraint = Some(constraint);
+        self
+    }
+
     /// Does the next thing; `None` once the reply is complete.
     ///
     /// # Errors
@@ -234,7 +244,7 @@ impl<'m> Generation<'m> {
             return self.prefill(held).await.map(Some);
         }
         let left = self.max_tokens.saturating_sub(self.usage.completion_tokens);
-        if left == 0 || held == self.target.executor.capacity_tokens() {
+        if left == 0 || self.decoder.history.len() > self.target.executor.capacity_tokens() {
             return Ok(Some(self.finish(FinishReason::Length)));
         }
         let Lane { executor, sequence } = &mut self.target;

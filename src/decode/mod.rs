@@ -10,16 +10,20 @@
 //! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
 //! * [`tree`]: the shape of a token tree.
 //! * [`cost`]: how far to guess, from what passes cost on this device.
+//! * [`constraint`]: what the reply must look like, as masks.
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
 //! * [`pair`]: is this draft fit for this target?
 //! * [`generate`]: the loop that callers use.
 
+pub mod constraint;
 pub mod cost;
 pub mod draft;
 pub mod generate;
+pub mod history;
 pub mod noise;
 pub mod pair;
+pub mod params;
 pub mod round;
 pub mod sampling;
 pub mod sequence;

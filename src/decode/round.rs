@@ -9,8 +9,9 @@
 
 use std::rc::Rc;
 
+use super::constraint::Constraint;
 use super::cost::{Choice, Costs, DraftLength, Observed, Planner};
-use super::draft::{Drafter, Proposal, Source};
+use super::draft::{Draft, Drafter, Proposal, Source};
 use super::sampling::{History, Sampler, logprobs};
 use super::sequence::Sequence;
 use super::verify::Verification;
@@ -43,6 +44,17 @@ pub struct LogprobsWanted {
     pub n_top: usize,
 }
 
+impl LogprobsWanted {
+    /// What is wanted of a row of logits from which `id` was drawn.
+    fn of(self, logits: &[f32], id: u32) -> (Option<f32>, Vec<(u32, f32)>) {
+        if !self.drawn {
+            return (None, Vec::new());
+        }
+        let (logprob, top) = logprobs(logits, id, self.n_top);
+        (Some(logprob), top)
+    }
+}
+
 /// What speculation did, under the field's names.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Speculation {
@@ -63,6 +75,23 @@ pub struct Speculation {
 }
 
 impl Speculation {
+    /// Takes note of a round that made so many tokens.
+    fn note(&mut self, num_tokens: usize, num_verified: usize, num_accepted: usize, seconds: f64) {
+        self.num_tokens += num_tokens;
+        self.decode_s += seconds;
+        if num_verified == 0 {
+            return;
+        }
+        self.num_drafts += 1;
+        self.num_draft_tokens += num_verified;
+        self.num_accepted_tokens += num_accepted;
+        let positions = self.accepted_per_position.len().max(num_verified);
+        self.accepted_per_position.resize(positions, 0);
+        for count in &mut self.accepted_per_position[..num_accepted] {
+            *count += 1;
+        }
+    }
+
     /// Tokens a verified round made, on average; 1 where none was.
     pub fn mean_acceptance_length(&self) -> f64 {
         1.0 + self.num_accepted_tokens as f64 / self.num_drafts.max(1) as f64
@@ -84,6 +113,7 @@ pub struct Decoder<'d> {
     pub drafter: Option<Box<dyn Drafter + 'd>>,
     sampler: Sampler,
     verification: Verification,
+    pub(super) constraint: Option<Constraint>,
     planner: Planner,
     stop_ids: Vec<u32>,
     wanted: LogprobsWanted,
@@ -102,6 +132,8 @@ pub struct DecoderParts<'d> {
     pub drafter: Option<Box<dyn Drafter + 'd>>,
     /// The rule by which guesses stand.
     pub verification: Verification,
+    /// What the reply must look like.
+    pub constraint: Option<Constraint>,
     /// How much to draft.
     pub length: DraftLength,
     /// What passes cost, as far as known.
@@ -122,6 +154,7 @@ impl<'d> Decoder<'d> {
             drafter: parts.drafter,
             sampler: parts.sampler,
             verification: parts.verification,
+            constraint: parts.constraint,
             planner: Planner::new(parts.length, parts.costs),
             stop_ids: parts.stop_ids,
             wanted: parts.logprobs,
@@ -152,30 +185,58 @@ impl<'d> Decoder<'d> {
     }
 
     /// Makes one to `max_tokens` tokens; ends early at a stop token, which is the
-    /// last one returned. `sequence` must hold all of the history but its last token;
-    /// it does again afterwards.
+    /// last one returned. `sequence` must hold a proper prefix of the history; it does
+    /// again afterwards.
     ///
     /// # Errors
-    /// `context_overflow`, or what executors and sampler report. The history is then
-    /// as it was.
+    /// `context_overflow`, or what executors, sampler and constraint report. The
+    /// history is then as it was.
     pub async fn round(
         &mut self,
         executor: &mut dyn Executor,
         sequence: &mut Sequence,
         max_tokens: usize,
     ) -> Result<Vec<MadeToken>> {
-        let len = self.history.len();
-        assert_eq!(
-            sequence.tokens().len() + 1,
-            len,
-            "a round begins one token behind its history"
+        let (len, held) = (self.history.len(), sequence.tokens().len());
+        let position = self.constraint.as_ref().map(Constraint::position);
+        let result = self.try_round(executor, sequence, max_tokens).await;
+        if result.is_err() {
+            self.history.truncate(len);
+            sequence.truncate(executor, held);
+            if let (Some(constraint), Some(position)) = (&mut self.constraint, position) {
+                constraint.rollback_to(position)?;
+            }
+        }
+        result
+    }
+
+    async fn try_round(
+        &mut self,
+        executor: &mut dyn Executor,
+        sequence: &mut Sequence,
+        max_tokens: usize,
+    ) -> Result<Vec<MadeToken>> {
+        // Where a reply must begin in one way only, that is its beginning.
+        let mut made = Vec::new();
+        self.take_forced(&mut made, max_tokens)?;
+        let num_forced = made.len();
+        if num_forced == max_tokens {
+            return Ok(made);
+        }
+
+        let held = sequence.tokens().len();
+        let pending = &self.history.tokens()[held..];
+        assert!(
+            !pending.is_empty(),
+            "a round begins behind its history, but the cache holds {held} tokens"
         );
+        let num_pending = pending.len();
+        let mut rows = pending.to_vec();
         let room = executor
             .capacity_tokens()
-            .saturating_sub(len)
-            .min(max_tokens - 1);
+            .saturating_sub(self.history.len());
         let choice = match &self.drafter {
-            Some(_) => self.planner.choose(room),
+            Some(_) => self.planner.choose(room.min(max_tokens - num_forced - 1)),
             None => Choice {
                 num_draft_tokens: 0,
                 look_only: false,
@@ -186,28 +247,31 @@ impl<'d> Decoder<'d> {
 
         let start_s = (self.clock)();
         let proposal = self.propose(choice.num_draft_tokens).await?;
-        let drafted = &proposal.tokens;
         let drafted_s = (self.clock)();
-
-        let mut rows = vec![self.history.tokens()[len - 1]];
         if !choice.look_only {
-            rows.extend_from_slice(drafted);
+            rows.extend_from_slice(&proposal.tokens);
         }
-        let result = self.verify(executor, sequence, &rows, &proposal).await;
-        let made = match result {
-            Ok(made) => made,
-            Err(error) => {
-                self.history.truncate(len);
-                sequence.truncate(executor, len - 1);
-                return Err(error);
-            }
-        };
-        sequence.truncate(executor, self.history.len() - 1);
+        let logits = sequence.feed(executor, &rows, LogitRows::All).await?;
+        let num_right_rows = self.verify(
+            &logits,
+            &rows,
+            num_pending,
+            &proposal,
+            &mut made,
+            max_tokens,
+        )?;
+        // At least one token stays ahead of the cache, to begin the next round.
+        sequence.truncate(
+            executor,
+            (held + num_right_rows).min(self.history.len() - 1),
+        );
         let end_s = (self.clock)();
 
+        let drafted = &proposal.tokens;
+        let drawn = &made[num_forced..];
         let num_accepted = drafted
             .iter()
-            .zip(&made)
+            .zip(drawn)
             .take_while(|(drafted, made)| **drafted == made.id)
             .count();
         self.planner.observe(&Observed {
@@ -217,27 +281,44 @@ impl<'d> Decoder<'d> {
             rows: rows.len(),
             pass_s: end_s - drafted_s,
         });
-        let stats = &mut self.stats;
-        stats.num_tokens += made.len();
-        stats.decode_s += end_s - start_s;
-        if rows.len() > 1 {
-            stats.num_drafts += 1;
-            stats.num_draft_tokens += drafted.len();
-            stats.num_accepted_tokens += num_accepted;
-            let positions = stats.accepted_per_position.len().max(drafted.len());
-            stats.accepted_per_position.resize(positions, 0);
-            for count in &mut stats.accepted_per_position[..num_accepted] {
-                *count += 1;
-            }
-        }
+        let verified = if choice.look_only { 0 } else { drafted.len() };
+        self.stats
+            .note(made.len(), verified, num_accepted, end_s - start_s);
         Ok(made)
+    }
+
+    /// Takes whatever the constraint leaves no choice about into the reply.
+    fn take_forced(&mut self, made: &mut Vec<MadeToken>, max_tokens: usize) -> Result<()> {
+        let Some(constraint) = &mut self.constraint else {
+            return Ok(());
+        };
+        for id in constraint.take_forced()? {
+            if made.len() == max_tokens {
+                break; // the reply ends here, and nobody asks the constraint again
+            }
+            self.history.push(id);
+            made.push(MadeToken {
+                id,
+                source: Source::Forced,
+                logprob: None,
+                top_logprobs: Vec::new(),
+            });
+        }
+        Ok(())
     }
 
     async fn propose(&mut self, max: usize) -> Result<Proposal> {
         match &mut self.drafter {
             Some(drafter) if max > 0 => {
+                let (history, sampler) = (&mut self.history, &mut self.sampler);
+                let constraint = self.constraint.as_mut();
                 let mut proposal = drafter
-                    .propose(&mut self.history, &mut self.sampler, max)
+                    .propose(&mut Draft {
+                        history,
+                        sampler,
+                        constraint,
+                        max,
+                    })
                     .await?;
                 proposal.tokens.truncate(max);
                 Ok(proposal)
@@ -246,30 +327,29 @@ impl<'d> Decoder<'d> {
         }
     }
 
-    /// One target pass over `rows`; draws for as long as the draws are the rows'.
-    async fn verify(
+    /// Draws from the `logits` of `rows` for as long as the draws are the rows';
+    /// returns how many rows turned out to be part of the text.
+    fn verify(
         &mut self,
-        executor: &mut dyn Executor,
-        sequence: &mut Sequence,
+        logits: &[f32],
         rows: &[u32],
+        num_pending: usize,
         proposal: &Proposal,
-    ) -> Result<Vec<MadeToken>> {
-        let logits = sequence.feed(executor, rows, LogitRows::All).await?;
+        made: &mut Vec<MadeToken>,
+        max_tokens: usize,
+    ) -> Result<usize> {
         let n_vocab = logits.len() / rows.len();
-        let mut made = Vec::with_capacity(rows.len());
-        for (row, logits) in logits.chunks_exact(n_vocab).enumerate() {
-            let guess = (row + 1 < rows.len()).then_some((proposal, row));
+        let mut row = num_pending - 1;
+        loop {
+            let logits = &logits[row * n_vocab..][..n_vocab];
+            let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
+            let guess = (row + 1 < rows.len()).then_some((proposal, row + 1 - num_pending));
+            let sampler = &mut self.sampler;
             let (id, right) =
                 self.verification
-                    .next(&mut self.sampler, logits, &self.history, None, guess)?;
+                    .next(sampler, logits, &self.history, mask.as_ref(), guess)?;
             self.history.push(id);
-            let (logprob, top_logprobs) = match self.wanted {
-                LogprobsWanted { drawn: false, .. } => (None, Vec::new()),
-                LogprobsWanted { n_top, .. } => {
-                    let (logprob, top) = logprobs(logits, id, n_top);
-                    (Some(logprob), top)
-                }
-            };
+            let (logprob, top_logprobs) = self.wanted.of(logits, id);
             let source = if right {
                 proposal.source
             } else {
@@ -281,11 +361,23 @@ impl<'d> Decoder<'d> {
                 logprob,
                 top_logprobs,
             });
-            if !right || self.stop_ids.contains(&id) {
-                break;
+            let stops = self.stop_ids.contains(&id);
+            let drawn_from = made.len() - 1;
+            if let (Some(constraint), false) = (&mut self.constraint, stops) {
+                constraint.commit(id)?;
+                self.take_forced(made, max_tokens)?;
+            }
+            let said = &made[drawn_from..];
+            let same = rows[row + 1..]
+                .iter()
+                .zip(said)
+                .take_while(|(row, said)| **row == said.id)
+                .count();
+            row += same;
+            if same < said.len() || stops || made.len() == max_tokens {
+                return Ok(row + 1);
             }
         }
-        Ok(made)
     }
 }
 

@@ -11,13 +11,8 @@ use crate::format::LocalFuture;
 struct Scripted<F: FnMut(&[u32], usize) -> Vec<u32>>(F);
 
 impl<F: FnMut(&[u32], usize) -> Vec<u32>> Drafter for Scripted<F> {
-    fn propose<'a>(
-        &'a mut self,
-        history: &'a mut History,
-        _sampler: &'a mut Sampler,
-        max: usize,
-    ) -> LocalFuture<'a, Result<Proposal>> {
-        let tokens = (self.0)(history.tokens(), max);
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
+        let tokens = (self.0)(draft.history.tokens(), draft.max);
         Box::pin(std::future::ready(Ok(Proposal::certain(
             Source::Draft,
             tokens,
@@ -48,6 +43,7 @@ fn reply<'d>(
         sampler: Sampler::new(params.clone()).unwrap(),
         drafter,
         verification: Verification::Exact,
+        constraint: None,
         length,
         costs: Costs::default(),
         stop_ids: stop_ids.to_vec(),
@@ -315,6 +311,7 @@ fn the_end_of_the_context_is_reached_exactly() {
             Drawing::Shared,
         ))),
         verification: Verification::Exact,
+        constraint: None,
         length: DraftLength::Fixed(5),
         costs: Costs::default(),
         stop_ids: vec![],

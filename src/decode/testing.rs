@@ -17,12 +17,13 @@ pub const N_VOCAB: usize = 24;
 /// a salt. `agreement` mixes in another salt's logits, so that a draft made of the
 /// same language is right some of the time.
 pub struct NoiseModel {
-    salt: u64,
-    other: u64,
-    agreement: f32,
+    pub salt: u64,
+    pub other: u64,
+    pub agreement: f32,
     pub caches: HashMap<u32, Vec<u32>>,
     pub passes: Cell<usize>,
     pub capacity: usize,
+    pub n_vocab: usize,
 }
 
 impl NoiseModel {
@@ -34,6 +35,7 @@ impl NoiseModel {
             caches: HashMap::new(),
             passes: Cell::new(0),
             capacity: 512,
+            n_vocab: N_VOCAB,
         }
     }
 
@@ -42,12 +44,12 @@ impl NoiseModel {
             .iter()
             .rev()
             .take(2)
-            .fold(0, |key, &token| key * 64 + token + 1);
+            .fold(0, |key, &token| key * 640 + token + 1);
         let of = |salt, token| 2.0 * gumbel(salt, last, token);
         let mix = |token| {
             self.agreement * of(self.salt, token) + (1.0 - self.agreement) * of(self.other, token)
         };
-        (0..N_VOCAB as u32).map(mix).collect()
+        (0..self.n_vocab as u32).map(mix).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod ngram;
 pub use model::ModelDrafter;
 pub use ngram::NgramDrafter;
 
+use super::constraint::Constraint;
 use super::sampling::{Distribution, History, Sampler};
 use crate::error::Result;
 use crate::format::LocalFuture;
@@ -27,6 +28,8 @@ pub enum Source {
     Draft,
     /// The n-gram look-up.
     Ngram,
+    /// Nobody had to: the constraint leaves no choice.
+    Forced,
 }
 
 impl Source {
@@ -36,6 +39,7 @@ impl Source {
             Source::Target => "target",
             Source::Draft => "draft",
             Source::Ngram => "ngram",
+            Source::Forced => "forced",
         }
     }
 }
@@ -72,36 +76,38 @@ pub enum Drawing {
     Independent,
 }
 
+/// The reply so far, as a drafter sees it: whatever it changes while it tries, it
+/// leaves as it was.
+pub struct Draft<'a> {
+    /// Prompt and reply.
+    pub history: &'a mut History,
+    /// The target's: whoever draws from a distribution draws with the target's
+    /// parameters and noise.
+    pub sampler: &'a mut Sampler,
+    /// What the reply must look like.
+    pub constraint: Option<&'a mut Constraint>,
+    /// At most this many tokens.
+    pub max: usize,
+}
+
 /// Someone who guesses.
 pub trait Drafter {
-    /// Up to `max` tokens that may follow `history`, which is as it was when this
-    /// returns. `sampler` is the target's: whoever draws from a distribution draws
-    /// with the target's parameters and noise.
+    /// Up to `draft.max` tokens that may follow.
     ///
     /// # Errors
     /// What an executor reports.
-    fn propose<'a>(
-        &'a mut self,
-        history: &'a mut History,
-        sampler: &'a mut Sampler,
-        max: usize,
-    ) -> LocalFuture<'a, Result<Proposal>>;
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>>;
 }
 
 /// The first of several drafters that has anything to say.
 pub struct FirstOf<'d>(pub Vec<Box<dyn Drafter + 'd>>);
 
 impl Drafter for FirstOf<'_> {
-    fn propose<'a>(
-        &'a mut self,
-        history: &'a mut History,
-        sampler: &'a mut Sampler,
-        max: usize,
-    ) -> LocalFuture<'a, Result<Proposal>> {
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
         Box::pin(async move {
             let mut last = Proposal::certain(Source::Target, Vec::new());
             for drafter in &mut self.0 {
-                last = drafter.propose(history, sampler, max).await?;
+                last = drafter.propose(draft).await?;
                 if !last.tokens.is_empty() {
                     break;
                 }

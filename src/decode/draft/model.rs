@@ -1,9 +1,8 @@
 //! A small model that guesses what the large one will say.
 
-use super::{Drafter, Drawing, Proposal, Source};
+use super::{Draft, Drafter, Drawing, Proposal, Source};
 use crate::backend::{Executor, LogitRows};
 use crate::decode::noise::draw_from;
-use crate::decode::sampling::{History, Sampler};
 use crate::decode::sequence::{PREFILL_CHUNK_TOKENS, Sequence};
 use crate::error::Result;
 use crate::format::LocalFuture;
@@ -32,33 +31,57 @@ impl<'e> ModelDrafter<'e> {
         }
     }
 
-    async fn draw(
-        &mut self,
-        history: &mut History,
-        sampler: &mut Sampler,
-        max: usize,
-    ) -> Result<Proposal> {
+    /// Draws on until `draft.max`; leaves history and constraint that far on.
+    async fn draw(&mut self, draft: &mut Draft<'_>) -> Result<Proposal> {
+        let Draft {
+            history,
+            sampler,
+            constraint,
+            max,
+        } = draft;
         let room = self
             .executor
             .capacity_tokens()
-            .saturating_sub(history.len());
+            .saturating_sub(history.len())
+            + 1;
+        let max = room.min(*max);
         let mut proposal = Proposal::certain(Source::Draft, Vec::new());
-        for _ in 0..max.min(room + 1) {
+        while proposal.tokens.len() < max {
             let logits = self.catch_up(history.tokens()).await?;
-            let token = match self.drawing {
-                Drawing::Shared => sampler.draw(&logits, history, None)?,
+            let mask = constraint
+                .as_mut()
+                .map(|constraint| constraint.mask())
+                .transpose()?;
+            let (token, from) = match self.drawing {
+                Drawing::Shared => (sampler.draw(&logits, history, mask.as_ref())?, None),
                 Drawing::Independent => {
-                    let from = sampler.distribution(&logits, history, None);
+                    let from = sampler.distribution(&logits, history, mask.as_ref());
                     let stream = sampler.params().seed ^ DRAFT_STREAM;
                     let Some(token) = draw_from(stream, history.len() as u32, &from) else {
                         break;
                     };
-                    proposal.distributions.push(from);
-                    token
+                    (token, Some(from))
                 }
             };
-            history.push(token);
-            proposal.tokens.push(token);
+            let mut tokens = vec![token];
+            if let Some(constraint) = constraint {
+                constraint.commit(token)?;
+                tokens.extend(constraint.take_forced()?);
+            }
+            tokens.truncate(max - proposal.tokens.len());
+            for (i, &token) in tokens.iter().enumerate() {
+                history.push(token);
+                proposal.tokens.push(token);
+                if let Some(from) = &from {
+                    // Whatever follows a draw by force was certain.
+                    let from = if i == 0 {
+                        from.clone()
+                    } else {
+                        vec![(token, 1.0)]
+                    };
+                    proposal.distributions.push(from);
+                }
+            }
         }
         Ok(proposal)
     }
@@ -83,16 +106,18 @@ impl<'e> ModelDrafter<'e> {
 }
 
 impl Drafter for ModelDrafter<'_> {
-    fn propose<'a>(
-        &'a mut self,
-        history: &'a mut History,
-        sampler: &'a mut Sampler,
-        max: usize,
-    ) -> LocalFuture<'a, Result<Proposal>> {
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
         Box::pin(async move {
-            let len = history.len();
-            let drawn = self.draw(history, sampler, max).await;
-            history.truncate(len);
+            let len = draft.history.len();
+            let position = draft
+                .constraint
+                .as_ref()
+                .map(|constraint| constraint.position());
+            let drawn = self.draw(draft).await;
+            draft.history.truncate(len);
+            if let (Some(constraint), Some(position)) = (&mut draft.constraint, position) {
+                constraint.rollback_to(position)?;
+            }
             drawn
         })
     }

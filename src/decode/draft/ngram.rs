@@ -2,8 +2,7 @@
 //! guess. No second model; at its best on summaries, rewrites, code and tool
 //! transcripts.
 
-use super::{Drafter, Proposal, Source};
-use crate::decode::sampling::{History, Sampler};
+use super::{Draft, Drafter, Proposal, Source};
 use crate::error::Result;
 use crate::format::LocalFuture;
 
@@ -57,13 +56,11 @@ impl NgramDrafter {
 }
 
 impl Drafter for NgramDrafter {
-    fn propose<'a>(
-        &'a mut self,
-        history: &'a mut History,
-        _sampler: &'a mut Sampler,
-        max: usize,
-    ) -> LocalFuture<'a, Result<Proposal>> {
-        let tokens = self.lookup(history.tokens(), max);
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
+        let mut tokens = self.lookup(draft.history.tokens(), draft.max);
+        if let Some(constraint) = &mut draft.constraint {
+            tokens.truncate(constraint.count_allowed(&tokens));
+        }
         Box::pin(std::future::ready(Ok(Proposal::certain(
             Source::Ngram,
             tokens,
