@@ -136,8 +136,8 @@ fn every_stage() -> Vec<Vec<u8>> {
     let n = pre_tokenizers.len();
     let file = |i: usize| {
         json!({
-            "added_tokens": [{"id": 1, "content": "b", "special": true, "normalized": i % 2 == 0, "lstrip": true, "single_word": true},
-                {"id": 9, "content": "<s>", "special": true, "normalized": i % 3 == 0, "rstrip": true}],
+            "added_tokens": [{"id": 1, "content": "b", "special": true, "normalized": i.is_multiple_of(2), "lstrip": true, "single_word": true},
+                {"id": 9, "content": "<s>", "special": true, "normalized": i.is_multiple_of(3), "rstrip": true}],
             "normalizer": normalizers[i % normalizers.len()], "pre_tokenizer": pre_tokenizers[i % n],
             "decoder": decoders[i % decoders.len()], "post_processor": post_processors[i % post_processors.len()],
             "model": models[i % 7 % models.len()],
