@@ -1,0 +1,1 @@
+"""Conversations made by rule, for what the public corpora lack. Each module turns a `Maker` into messages."""

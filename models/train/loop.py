@@ -1,0 +1,99 @@
+"""The training loop, for target and draft alike: resumable at any moment, with a schedule by wall-clock."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from optim import optimisers
+
+SAVE_EVERY_S = 300
+
+
+def schedule(step: int, progress: float, warmup_steps: int, decay_share: float) -> float:
+    """Warm-up, stable, decay (MiniCPM, arXiv 2404.06395): linear up, constant, then 1 - sqrt down to zero."""
+    up = min(1.0, (step + 1) / warmup_steps)
+    start = 1 - decay_share
+    down = 1.0 if progress < start else 1 - math.sqrt(min(1.0, (progress - start) / decay_share))
+    return up * down
+
+
+def save(path: Path, **state):
+    """Atomic: a run that is killed while saving keeps the checkpoint before."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+class Run:
+    """One model's training. `loss_of(model, batches)` makes the loss of the next batch and says how many tokens it read.
+
+    Files in `folder`: NAME.pt, the newest state; NAME-stable.pt, the state before the learning rate fell, from which a longer run
+    goes on; NAME.jsonl, the log.
+    """
+
+    def __init__(self, name, model, batches, loss_of, folder: Path, minutes: float, setting, check=None):
+        self.name, self.model, self.batches, self.loss_of, self.folder = name, model, batches, loss_of, folder
+        self.minutes, self.setting, self.check = minutes, setting, check
+        self.optimisers = optimisers(model, setting.muon_lr, setting.adam_lr)
+        self.step, self.tokens, self.trained_s, self.done = 0, 0, 0.0, False
+        self.path, self.stable = folder / f"{name}.pt", folder / f"{name}-stable.pt"
+        if self.path.exists():
+            self._load(self.path)
+            if self.done and minutes * 60 > self.trained_s * 1.02 and self.stable.exists():
+                # A finished run that is asked for more time goes on from before its decay.
+                self._load(self.stable)
+            print(f"{name}: goes on at step {self.step}, {self.tokens} tokens, {self.trained_s / 60:.1f} minutes", flush=True)
+
+    def _load(self, path):
+        state = torch.load(path, map_location=self.setting.device, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(saved)
+        self.batches.state = state["batches"]
+        self.step, self.tokens, self.trained_s, self.done = state["step"], state["tokens"], state["trained_s"], state["done"]
+
+    def _save(self, path):
+        save(path, model=self.model.state_dict(), optimisers=[o.state_dict() for o in self.optimisers], batches=self.batches.state,
+             step=self.step, tokens=self.tokens, trained_s=self.trained_s, done=self.done)
+
+    def _log(self, **values):
+        line = json.dumps({"step": self.step, "tokens": self.tokens, "minutes": round(self.trained_s / 60, 2), **values})
+        print(f"{self.name} {line}", flush=True)
+        with (self.folder / f"{self.name}.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def train(self):
+        budget_s, last_save, last_check, losses = self.minutes * 60, time.monotonic(), time.monotonic(), []
+        decaying = self.trained_s / budget_s >= 1 - self.setting.decay_share
+        while not self.done:
+            began = time.monotonic()
+            progress = self.trained_s / budget_s
+            if progress >= 1 - self.setting.decay_share and not decaying:
+                decaying = True
+                self._save(self.stable)
+            scale = schedule(self.step, progress, self.setting.warmup_steps, self.setting.decay_share)
+            loss, n_tokens = self.loss_of(self.model, self.batches)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["initial_lr"] * scale
+                optimiser.step()
+            self.model.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            self.step, self.tokens = self.step + 1, self.tokens + n_tokens
+            self.trained_s += time.monotonic() - began
+            self.done = self.trained_s >= budget_s
+            if self.step % 20 == 0:
+                self._log(loss=round(sum(losses[-20:]) / len(losses[-20:]), 4), scale=round(scale, 3), tokens_per_s=round(n_tokens / (time.monotonic() - began)))
+            if self.check and (time.monotonic() - last_check > 2 * SAVE_EVERY_S or self.done):
+                self._log(**self.check(self.model))
+                last_check = time.monotonic()
+            if time.monotonic() - last_save > SAVE_EVERY_S or self.done:
+                self._save(self.path)
+                last_save = time.monotonic()
+        return self.model
