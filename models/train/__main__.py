@@ -33,6 +33,7 @@ def options():
     parser.add_argument("--out", type=Path, default=Path.home() / ".cache/tandem-train", help="checkpoints, logs and exports; one folder a setting is made in it")
     parser.add_argument("--target-minutes", type=float, help="instead of the setting's")
     parser.add_argument("--draft-minutes", type=float)
+    parser.add_argument("--teacher-tokens", type=int)
     parser.add_argument("--threads", type=int, help="instead of PyTorch's choice; 1 is best where other work shares the cores")
     parser.add_argument("--start-from", type=Path, help="a GGUF of this recipe whose weights the target begins with, where there is no checkpoint")
     parser.add_argument("--stop-after", choices=["data", "target", "draft"], help="stop early")
@@ -126,12 +127,13 @@ def main():
     if kept_path.exists():
         kept = torch.load(kept_path)
     else:
-        own = distill.own_text(target, tokenizer, data, setting.n_sampled, setting.seed, device)
+        n_tokens = args.teacher_tokens or setting.n_teacher_tokens
+        own = distill.own_text(target, tokenizer, data, n_tokens // 800, setting.seed)
         print(f"the target's own text: {len(own)} documents, {sum(sum(d[1]) for d in own)} tokens", flush=True)
         mixed = dict(sources, own=D.Source(own))
         # The draft is judged by what it does in replies: the target's own text is a third of what it sees.
         weights = {k: w * 0.67 for k, w in D.WEIGHTS.items()} | {"own": 0.33}
-        kept = distill.teacher_cache(target, D.Batches(mixed, setting.seed + 1, setting.n_rows, setting.n_tokens, weights), setting.n_teacher_tokens, device)
+        kept = distill.teacher_cache(target, D.Batches(mixed, setting.seed + 1, setting.n_rows, setting.n_tokens, weights), n_tokens, device)
         torch.save(kept, kept_path)
     hidden_of = torch.compile(draft.hidden) if setting.compile else draft.hidden
     Run("draft", draft, distill.Cached(kept, setting.seed), distill.distillation_loss(hidden_of, device), out, args.draft_minutes or setting.draft_minutes, setting, check).train()

@@ -4,6 +4,7 @@
 """
 
 import csv
+import functools
 import json
 import random
 import re
@@ -15,12 +16,14 @@ def is_held_out(text: str) -> bool:
     return zlib.crc32(text[:200].encode()) % 50 == 0
 
 
+@functools.cache
 def stories(data: Path) -> list[str]:
     text = (data / "corpora/tinystories.txt").read_text(encoding="utf-8")
     text = text.replace("“", '"').replace("”", '"').replace("’", "'").replace("‘", "'")
     return [s for s in (re.sub(r"\n\s*\n+", "\n\n", part).strip() for part in text.split("<|endoftext|>")) if len(s) > 200]
 
 
+@functools.cache
 def tales(data: Path) -> list[str]:
     """Sections of fairy tales, of some hundred words each."""
     sections = []

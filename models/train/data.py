@@ -5,7 +5,8 @@ attention does not cross from one into the next. What is drawn depends on the se
 resumed goes on where it stopped.
 """
 
-import re
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ import corpus
 import template
 from generate import agents, chat, passages, texts
 from generate.names import Maker
-from tokenizer import END_OF_TEXT, IM_END, IM_START
+from tokenizer import END_OF_TEXT, IM_END, IM_START, load as load_tokenizer
 
 # Share of the documents' tokens that each source gets in training.
-WEIGHTS = {"stories": 0.27, "tales": 0.04, "story_chat": 0.09, "tool_chat": 0.30, "text_tasks": 0.10, "passages": 0.07, "agents": 0.09, "seal_tools": 0.02, "toolformer": 0.02}
+WEIGHTS = {"stories": 0.20, "tales": 0.02, "story_chat": 0.07, "tool_chat": 0.37, "text_tasks": 0.10, "passages": 0.10, "agents": 0.10, "seal_tools": 0.02, "toolformer": 0.02}
 
 
 class Source:
@@ -68,11 +69,11 @@ def encode_chat(tokenizer: Tokenizer, messages, tools=None):
     return ids, counts
 
 
-def conversations(kind: str, data: Path, n: int, seed, split: str = "train"):
-    """n conversations of one kind, as (messages, tools). Each is made from its own seed."""
+def conversations(kind: str, data: Path, n: int, seed, split: str = "train", start: int = 0):
+    """Conversations start..start + n of one kind, as (messages, tools). Each is made from its own seed."""
     own = [s for s in corpus.stories(data) if corpus.is_held_out(s) == (split == "held-out")]
     tales = corpus.tales(data)
-    for i in range(n):
+    for i in range(start, start + n):
         m = Maker(f"{seed}-{kind}-{split}-{i}", split)
         if kind == "story_chat":
             yield texts.tell_story(m, m.pick(own)), None
@@ -86,6 +87,21 @@ def conversations(kind: str, data: Path, n: int, seed, split: str = "train"):
             yield m.pick([agents.react, agents.rewoo, agents.chain])(m)
 
 
+def _encoded(chunk):
+    """One chunk of generated conversations, encoded, in a process of its own."""
+    kind, data, start, n, seed = chunk
+    tokenizer = load_tokenizer()
+    return [encode_chat(tokenizer, *c) for c in conversations(kind, data, n, seed, start=start)]
+
+
+def generated(kind: str, data: Path, n: int, seed: int, chunk: int = 2000):
+    chunks = [(kind, data, start, min(chunk, n - start), seed) for start in range(0, n, chunk)]
+    if len(chunks) == 1:
+        return _encoded(chunks[0])
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return [d for part in pool.map(_encoded, chunks) for d in part]
+
+
 def build(tokenizer: Tokenizer, data: Path, folder: Path, n: dict[str, int], seed: int, max_tokens: int):
     """Writes one file a source into `folder`, where it is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +112,7 @@ def build(tokenizer: Tokenizer, data: Path, folder: Path, n: dict[str, int], see
         "toolformer": lambda: (encode_chat(tokenizer, *c) for c in corpus.toolformer(data)),
     }
     for kind in ("story_chat", "tool_chat", "text_tasks", "passages", "agents"):
-        makers[kind] = lambda kind=kind: (encode_chat(tokenizer, *c) for c in conversations(kind, data, n[kind], seed))
+        makers[kind] = lambda kind=kind: generated(kind, data, n[kind], seed)
     sources = {}
     for name, make in makers.items():
         path = folder / f"{name}.npz"

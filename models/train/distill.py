@@ -13,58 +13,26 @@ import torch.nn.functional as F
 
 import data as D
 import template
-from generate.names import Maker
-from tokenizer import END_OF_TEXT, IM_END
+from sampling import generate
 
+SHARES = {"story_chat": 0.4, "tool_chat": 0.35, "text_tasks": 0.1, "passages": 0.08, "agents": 0.07}  # of the prompts for its own text
 KEPT = 32  # probabilities kept a position; the rest is spread over the other tokens
 
 
-@torch.no_grad()
-def sample(model, ids: torch.Tensor, n: int, temperature: float, generator, stop=(END_OF_TEXT, IM_END)) -> torch.Tensor:
-    """ids [batch, prompt] -> [batch, prompt + n]; after a stop token a row is filled with END_OF_TEXT."""
-    caches = [{} for _ in model.layers]
-    logits = model(ids, caches=caches)[:, -1]
-    ended = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
-    for _ in range(n):
-        if temperature == 0:
-            token = logits.argmax(-1)
-        else:
-            token = torch.multinomial(F.softmax(logits.float() / temperature, -1), 1, generator=generator)[:, 0]
-        token = torch.where(ended, END_OF_TEXT, token)
-        ids = torch.cat((ids, token[:, None]), dim=1)
-        for s in stop:
-            ended |= token == s
-        if ended.all():
-            break
-        logits = model(token[:, None], caches=caches)[:, -1]
-    return ids
-
-
-def own_text(target, tokenizer, data: Path, n: int, seed: int, device) -> list:
-    """Documents in which the target answers prompts of the training split, half at temperature 0 and half at 0.8."""
-    prompts = []
-    for kind, share in (("story_chat", 0.4), ("tool_chat", 0.35), ("text_tasks", 0.1), ("passages", 0.08), ("agents", 0.07)):
-        for messages, tools in D.conversations(kind, data, int(n * share * 1.5), f"{seed}-own"):
-            m = Maker(f"{seed}-cut-{len(prompts)}")
-            at = [i for i, x in enumerate(messages) if x["role"] == "assistant"]
-            text = template.render(messages[: m.pick(at)], tools, add_generation_prompt=True)
+def own_text(target, tokenizer, data: Path, n: int, seed: int) -> list:
+    """About n documents in which the target answers prompts of the training split, half at temperature 0 and half at 0.8."""
+    documents = []
+    for kind, share in SHARES.items():
+        prompts = []
+        for i, (messages, tools) in enumerate(D.conversations(kind, data, max(2, int(n * share)), f"{seed}-own")):
+            replies = [j for j, message in enumerate(messages) if message["role"] == "assistant"]
+            text = template.render(messages[: replies[i % len(replies)]], tools, add_generation_prompt=True)
             ids = tokenizer.encode(text, add_special_tokens=False).ids
             if len(ids) < 360:
-                prompts.append((kind, ids))
-    # Rows of a batch have one length, so prompts are cut into groups of equal length.
-    groups = {}
-    for kind, ids in prompts:
-        groups.setdefault((len(ids), kind == "story_chat"), []).append(ids)
-    generator, documents = torch.Generator(device=device).manual_seed(seed), []
-    batches = [(k, g[i : i + 64]) for k, g in groups.items() for i in range(0, len(g), 64)]
-    batches.sort(key=lambda b: -len(b[1]))
-    for number, ((length, story), rows) in enumerate(batches):
-        if len(documents) >= n:
-            break
-        out = sample(target, torch.tensor(rows, device=device), 220 if story else 90, 0.0 if number % 2 else 0.8, generator).tolist()
-        for row in out:
-            end = next((i for i in range(length, len(row)) if row[i] in (END_OF_TEXT, IM_END)), len(row) - 1)
-            documents.append((row[: end + 1], [False] * length + [True] * (end + 1 - length)))
+                prompts.append(ids)
+        for half, temperature in ((prompts[::2], 0.0), (prompts[1::2], 0.8)):
+            for prompt, (reply, _) in zip(half, generate(target, half, 220 if kind == "story_chat" else 90, temperature, seed, batch=64)):
+                documents.append((prompt + reply, [False] * len(prompt) + [True] * len(reply)))
     return documents
 
 

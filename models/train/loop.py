@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -69,6 +70,9 @@ class Run:
     def train(self):
         budget_s, last_save, last_check, losses = self.minutes * 60, time.monotonic(), time.monotonic(), []
         decaying = self.trained_s / budget_s >= 1 - self.setting.decay_share
+        stop, first = [], True
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.append(True))
         while not self.done:
             began = time.monotonic()
             progress = self.trained_s / budget_s
@@ -86,14 +90,18 @@ class Run:
             self.model.zero_grad(set_to_none=True)
             losses.append(loss.item())
             self.step, self.tokens = self.step + 1, self.tokens + n_tokens
-            self.trained_s += time.monotonic() - began
+            # The first step compiles the model; that is no training.
+            self.trained_s += 0 if first else time.monotonic() - began
+            first = False
             self.done = self.trained_s >= budget_s
             if self.step % 20 == 0:
                 self._log(loss=round(sum(losses[-20:]) / len(losses[-20:]), 4), scale=round(scale, 3), tokens_per_s=round(n_tokens / (time.monotonic() - began)))
             if self.check and (time.monotonic() - last_check > 2 * SAVE_EVERY_S or self.done):
                 self._log(**self.check(self.model))
                 last_check = time.monotonic()
-            if time.monotonic() - last_save > SAVE_EVERY_S or self.done:
+            if time.monotonic() - last_save > SAVE_EVERY_S or self.done or stop:
                 self._save(self.path)
                 last_save = time.monotonic()
+            if stop:
+                raise SystemExit(f"{self.name}: saved at step {self.step}; run the same command to go on")
         return self.model

@@ -84,7 +84,8 @@ class Layer(nn.Module):
         q = self.q_proj(h).view(batch, n, s.n_heads, s.d_head).transpose(1, 2)
         k = self.k_proj(h).view(batch, n, s.n_kv_heads, s.d_head).transpose(1, 2)
         v = self.v_proj(h).view(batch, n, s.n_kv_heads, s.d_head).transpose(1, 2)
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        # Under autocast the rotation is done in float32 and its result goes on in the type of v.
+        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         if cache is not None:
             if "k" in cache:
                 k, v = torch.cat((cache["k"], k), dim=2), torch.cat((cache["v"], v), dim=2)
