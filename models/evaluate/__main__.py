@@ -22,6 +22,9 @@ import tokenizer as T  # noqa: E402
 from model import Llama  # noqa: E402
 
 
+PARTS = ["tool_calls", "declines", "read_back", "perplexity", "speculation", "floats", "stories"]
+
+
 def load_gguf(path: Path) -> Llama:
     shape, weights = export.read_gguf(path)
     model = Llama(shape)
@@ -60,7 +63,8 @@ def main():
     parser.add_argument("--floats", type=Path, help="the folder of the training run, with the exported Hugging Face folders")
     parser.add_argument("--n-calls", type=int, default=300)
     parser.add_argument("--n-documents", type=int, default=90)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure only these")
+    parser.add_argument("--json", type=Path, help="where to write the figures; those of other parts that are there stay")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     if args.threads:
@@ -69,7 +73,8 @@ def main():
     target = load_gguf(args.target)
     draft = load_gguf(args.draft) if args.draft.exists() else None
     documents = M.held_out_documents(tokenizer, args.data, args.n_documents)
-    figures = {"target_parameters": target.n_params(), "draft_parameters": draft and draft.n_params()}
+    figures = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    figures.update(target_parameters=target.n_params(), draft_parameters=draft and draft.n_params())
 
     def done(name, value):
         figures[name] = value
@@ -77,18 +82,27 @@ def main():
         if args.json:
             args.json.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
 
-    done("tool_calls", M.tool_calls(target, tokenizer, args.n_calls))
-    done("declines", M.declines(target, tokenizer, args.n_calls // 2))
-    done("read_back", M.read_back(target, tokenizer, args.n_calls // 2))
-    done("perplexity_target", {k: round(M.perplexity(target, d), 3) for k, d in documents.items()})
-    if draft:
-        done("perplexity_draft", {k: round(M.perplexity(draft, d), 3) for k, d in documents.items()})
+    def perplexities(model):
+        return {k: round(M.perplexity(model, d), 3) for k, d in documents.items()}
+
+    if "tool_calls" in args.parts:
+        done("tool_calls", M.tool_calls(target, tokenizer, args.n_calls))
+    if "declines" in args.parts:
+        done("declines", M.declines(target, tokenizer, args.n_calls // 2))
+    if "read_back" in args.parts:
+        done("read_back", M.read_back(target, tokenizer, args.n_calls // 2))
+    if "perplexity" in args.parts:
+        done("perplexity_target", perplexities(target))
+    if "stories" in args.parts:
+        done("stories", M.story_samples(target, tokenizer, args.data))
+    if "floats" in args.parts and args.floats:
+        done("against_floats_target", against_floats("target", target, args.floats, documents, tokenizer, args.data))
+    if draft and "perplexity" in args.parts:
+        done("perplexity_draft", perplexities(draft))
+    if draft and "speculation" in args.parts:
         done("speculation", M.speculation(target, draft, tokenizer, args.data, args.n_documents // 2))
-    if args.floats:
-        for name, model in (("target", target), ("draft", draft)):
-            if model:
-                done(f"against_floats_{name}", against_floats(name, model, args.floats, documents, tokenizer, args.data))
-    done("stories", M.story_samples(target, tokenizer, args.data))
+    if draft and "floats" in args.parts and args.floats:
+        done("against_floats_draft", against_floats("draft", draft, args.floats, documents, tokenizer, args.data))
 
 
 if __name__ == "__main__":

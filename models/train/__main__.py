@@ -116,27 +116,33 @@ def main():
         target.load_state_dict(export.read_gguf(args.start_from)[1])
     hidden_of = torch.compile(target.hidden) if setting.compile else target.hidden
     batches = D.Batches(sources, setting.seed, setting.n_rows, setting.n_tokens)
-    Run("target", target, batches, data_loss(hidden_of, device), out, args.target_minutes or setting.target_minutes, setting, check).train()
+    target_run = Run("target", target, batches, data_loss(hidden_of, device), out, args.target_minutes or setting.target_minutes, setting, check)
+    target_run.train()
     export.export("target", target, out)
     if args.stop_after == "target":
         return
 
     draft = Llama(setting.draft).to(device)
     print(f"draft: {draft.n_params()} parameters, the target has {target.n_params() / draft.n_params():.1f} times as many", flush=True)
-    kept_path = out / "teacher.pt"
-    if kept_path.exists():
-        kept = torch.load(kept_path)
-    else:
+    kept_path, draft_path = out / "teacher.pt", out / "draft.pt"
+    kept = torch.load(kept_path) if kept_path.exists() else None
+    if kept is None or kept["target_step"] != target_run.step:
         n_tokens = args.teacher_tokens or setting.n_teacher_tokens
         own = distill.own_text(target, tokenizer, data, n_tokens // 800, setting.seed)
         print(f"the target's own text: {len(own)} documents, {sum(sum(d[1]) for d in own)} tokens", flush=True)
         mixed = dict(sources, own=D.Source(own))
         # The draft is judged by what it does in replies: the target's own text is a third of what it sees.
         weights = {k: w * 0.67 for k, w in D.WEIGHTS.items()} | {"own": 0.33}
-        kept = distill.teacher_cache(target, D.Batches(mixed, setting.seed + 1, setting.n_rows, setting.n_tokens, weights), n_tokens, device)
+        batches = D.Batches(mixed, setting.seed + 1, setting.n_rows, setting.n_tokens, weights)
+        kept = {"target_step": target_run.step, "batches": distill.teacher_cache(target, batches, n_tokens, device)}
         torch.save(kept, kept_path)
+        if draft_path.exists():
+            # The target has moved on: the draft learns anew from it, beginning with the weights it has.
+            draft_path.replace(out / "draft-before.pt")
+    if (out / "draft-before.pt").exists():
+        draft.load_state_dict(torch.load(out / "draft-before.pt", map_location=device, weights_only=False)["model"])
     hidden_of = torch.compile(draft.hidden) if setting.compile else draft.hidden
-    Run("draft", draft, distill.Cached(kept, setting.seed), distill.distillation_loss(hidden_of, device), out, args.draft_minutes or setting.draft_minutes, setting, check).train()
+    Run("draft", draft, distill.Cached(kept["batches"], setting.seed), distill.distillation_loss(hidden_of, device), out, args.draft_minutes or setting.draft_minutes, setting, check).train()
     export.export("draft", draft, out)
 
 

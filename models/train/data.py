@@ -20,7 +20,7 @@ from generate.names import Maker
 from tokenizer import END_OF_TEXT, IM_END, IM_START, load as load_tokenizer
 
 # Share of the documents' tokens that each source gets in training.
-WEIGHTS = {"stories": 0.20, "tales": 0.02, "story_chat": 0.07, "tool_chat": 0.37, "text_tasks": 0.10, "passages": 0.10, "agents": 0.10, "seal_tools": 0.02, "toolformer": 0.02}
+WEIGHTS = {"stories": 0.19, "tales": 0.02, "story_chat": 0.07, "tool_chat": 0.36, "text_tasks": 0.07, "passages": 0.09, "agents": 0.11, "seal_tools": 0.02, "toolformer": 0.02, "copying": 0.05}
 
 
 class Source:
@@ -69,6 +69,16 @@ def encode_chat(tokenizer: Tokenizer, messages, tools=None):
     return ids, counts
 
 
+def copying(tokenizer: Tokenizer, n: int, seed: int):
+    """Made-up names and numbers, said again. Nothing but copying predicts the second time, so that copying is learned early."""
+    for i in range(n):
+        m = Maker(f"{seed}-copying-{i}")
+        said = [m.pick([m.word, m.city, m.person, m.number, m.time])() for _ in range(m.random.randint(1, 8))]
+        part = tokenizer.encode("".join(f" {x}" for x in said), add_special_tokens=False).ids
+        times = m.random.randint(2, 3)
+        yield part * times + [END_OF_TEXT], [False] * len(part) + [True] * (len(part) * (times - 1)) + [False]
+
+
 def conversations(kind: str, data: Path, n: int, seed, split: str = "train", start: int = 0):
     """Conversations start..start + n of one kind, as (messages, tools). Each is made from its own seed."""
     own = [s for s in corpus.stories(data) if corpus.is_held_out(s) == (split == "held-out")]
@@ -107,6 +117,7 @@ def build(tokenizer: Tokenizer, data: Path, folder: Path, n: dict[str, int], see
     folder.mkdir(parents=True, exist_ok=True)
     makers = {
         "stories": lambda: (encode_text(tokenizer, s) for s in corpus.stories(data) if not corpus.is_held_out(s)),
+        "copying": lambda: copying(tokenizer, 20000, seed),
         "tales": lambda: (encode_text(tokenizer, s) for s in corpus.tales(data)),
         "seal_tools": lambda: (encode_chat(tokenizer, *c) for c in corpus.seal_tools(data, seed)),
         "toolformer": lambda: (encode_chat(tokenizer, *c) for c in corpus.toolformer(data)),
