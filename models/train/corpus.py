@@ -1,6 +1,6 @@
 """The public corpora (see the model cards for sources and licences) -> texts and conversations.
 
-`held_out` keeps one story in fifty out of training, by hash of its text.
+`is_held_out` keeps one story in fifty, and one section of a tale in fifty, out of training, by hash of its text.
 """
 
 import csv

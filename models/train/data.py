@@ -82,7 +82,7 @@ def copying(tokenizer: Tokenizer, n: int, seed: int):
 def conversations(kind: str, data: Path, n: int, seed, split: str = "train", start: int = 0):
     """Conversations start..start + n of one kind, as (messages, tools). Each is made from its own seed."""
     own = [s for s in corpus.stories(data) if corpus.is_held_out(s) == (split == "held-out")]
-    tales = corpus.tales(data)
+    tales = [s for s in corpus.tales(data) if corpus.is_held_out(s) == (split == "held-out")]
     for i in range(start, start + n):
         m = Maker(f"{seed}-{kind}-{split}-{i}", split)
         if kind == "story_chat":
@@ -118,7 +118,7 @@ def build(tokenizer: Tokenizer, data: Path, folder: Path, n: dict[str, int], see
     makers = {
         "stories": lambda: (encode_text(tokenizer, s) for s in corpus.stories(data) if not corpus.is_held_out(s)),
         "copying": lambda: copying(tokenizer, 20000, seed),
-        "tales": lambda: (encode_text(tokenizer, s) for s in corpus.tales(data)),
+        "tales": lambda: (encode_text(tokenizer, s) for s in corpus.tales(data) if not corpus.is_held_out(s)),
         "seal_tools": lambda: (encode_chat(tokenizer, *c) for c in corpus.seal_tools(data, seed)),
         "toolformer": lambda: (encode_chat(tokenizer, *c) for c in corpus.toolformer(data)),
     }
