@@ -1,5 +1,7 @@
 //! A real model through the whole house: bytes to words, alone and with a draft.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use std::rc::Rc;
