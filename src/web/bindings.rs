@@ -114,6 +114,12 @@ fn place(name: &str, target: &JsValue) -> Result<Place, JsValue> {
         found.push((name, blob));
     }
     let name = get(target, "name")?.as_string();
-    let name = name.or_else(|| found.first().map(|(name, _)| name.clone()));
+    // Files that were chosen one by one are called after the weights among them.
+    let weights = |(name, _): &&(String, _)| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with(".gguf") || name.ends_with(".safetensors")
+    };
+    let named_after = found.iter().find(weights).or(found.first());
+    let name = name.or_else(|| named_after.map(|(name, _)| name.clone()));
     Ok(Place::Files(name.unwrap_or_default(), found))
 }
