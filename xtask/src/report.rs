@@ -100,12 +100,10 @@ impl Report {
         for skip in &refused {
             println!("FAILED   {name}: TANDEM_REQUIRE asks for it, but {skip}");
         }
-        let word = match (counts.failed, counts.passed) {
-            (1.., _) => "FAILED ",
-            (0, 0) => "skipped",
-            _ => "ok     ",
-        };
-        println!("{word}  {name}: {counts} ({:.1} s)", took.as_secs_f64());
+        if counts.failed + counts.passed > 0 {
+            let word = if counts.failed > 0 { "FAILED" } else { "ok" };
+            println!("{word:<7}  {name}: {counts} ({:.1} s)", took.as_secs_f64());
+        }
         if counts.failed > 0 {
             self.failures.push(format!("{name}: {counts}"));
         }
