@@ -1,6 +1,8 @@
 //! A checkpoint held against an `expected.json` made with transformers, natively and
 //! in the browser alike: nothing here knows where the bytes came from.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use serde_json::Value;
 use tandem::backend::cpu::CpuBackend;
 use tandem::backend::{Backend, CompileOptions, Executor, LogitRows, Rows};
@@ -11,9 +13,18 @@ use tandem::tokenizer::{EncodeOptions, Tokenizer};
 /// Logits and log-probabilities may be off by this.
 const TOLERANCE: f64 = 1e-4;
 
-/// Prompt ids, the last row's five highest logits, the prompt's log-probabilities and
+/// On the CPU: prompt ids, the last row's five highest logits, the prompt's log-probabilities and
 /// the greedy continuation of every case in `expected`.
 pub async fn assert_matches_expected(checkpoint: &Checkpoint, expected: &str) {
+    assert_matches_expected_on(&CpuBackend, checkpoint, expected).await;
+}
+
+/// On any backend.
+pub async fn assert_matches_expected_on(
+    backend: &dyn Backend,
+    checkpoint: &Checkpoint,
+    expected: &str,
+) {
     let expected: Value = serde_json::from_str(expected).unwrap();
     let model = Model::open(checkpoint).await.unwrap();
     let capacity_tokens = 256;
@@ -22,7 +33,7 @@ pub async fn assert_matches_expected(checkpoint: &Checkpoint, expected: &str) {
         capacity_tokens,
         ..CompileOptions::default()
     };
-    let compiled = CpuBackend.compile(&plan, &checkpoint.tensors, &options);
+    let compiled = backend.compile(&plan, &checkpoint.tensors, &options);
     let mut executor = compiled.await.unwrap();
     let tokenizer = Tokenizer::from_checkpoint(checkpoint).unwrap();
     let with_special = EncodeOptions {

@@ -9,10 +9,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/expected.rs"]
+mod expected;
+#[path = "../common/golden.rs"]
+mod golden;
 
 mod attention;
 mod bench;
 mod elementwise;
+mod goldens;
 mod limits;
 mod projections;
 mod row_independence;

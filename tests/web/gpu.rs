@@ -100,3 +100,21 @@ fn futures_channel() -> (
     };
     (callback, promise.into())
 }
+
+/// A device, or a line that says that there is none.
+async fn gpu() -> Option<std::rc::Rc<tandem::backend::gpu::Gpu>> {
+    match tandem::backend::gpu::Gpu::open(&Default::default()).await {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            crate::skip("gpu", &error.to_string());
+            None
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn every_shader_compiles_in_a_browser() {
+    let Some(gpu) = gpu().await else { return };
+    let n = tandem::backend::gpu::compile_all(&gpu).await.unwrap();
+    assert!(n > 100, "only {n}");
+}

@@ -46,6 +46,28 @@ async fn architectures_give_the_logits_of_transformers() {
     from_gguf! { "llama-llama3" "mistral" "qwen3" "gemma3" "phi3-longrope" "smollm3" "granite" }
 }
 
+#[cfg(feature = "gpu")]
+#[wasm_bindgen_test]
+async fn architectures_on_the_gpu_give_the_logits_of_transformers() {
+    use tandem::backend::gpu::{CacheType, Gpu, GpuBackend};
+    let gpu = match Gpu::open(&Default::default()).await {
+        Ok(gpu) => gpu,
+        Err(error) => return crate::skip("gpu", &error.to_string()),
+    };
+    let backend = GpuBackend::new(gpu, CacheType::F32);
+    macro_rules! case {
+        ($case:literal) => {
+            let file = MemorySource::new($case, golden_file!($case, "model.gguf").to_vec());
+            let checkpoint = Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap();
+            let runs = std::str::from_utf8(golden_file!($case, "runs.json")).unwrap();
+            let logits = golden_file!($case, "logits.f32");
+            golden::assert_logits_on(&backend, 4e-5, $case, &checkpoint, runs, logits).await;
+        };
+    }
+    case!("gemma3");
+    case!("qwen3");
+}
+
 /// `TANDEM_SHARED_URL`, when this was compiled, says where the shared folder is served.
 async fn check(copy: &str) {
     let Some(root) = option_env!("TANDEM_SHARED_URL") else {

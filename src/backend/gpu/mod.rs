@@ -11,6 +11,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod catalogue;
 mod compile;
 mod device;
 mod executor;
@@ -23,6 +24,7 @@ mod weights;
 
 use std::rc::Rc;
 
+pub use catalogue::compile_all;
 pub use device::{Capabilities, Counters, Gpu, GpuOptions};
 pub use executor::GpuExecutor;
 pub use state::{MAX_ROWS, MAX_TREE_ROWS};

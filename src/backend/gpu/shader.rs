@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 
 use super::state;
+use super::weights::Format;
 use crate::error::{Code, Error, Result};
 
 /// The kernels, one file each.
@@ -148,6 +149,16 @@ impl Variant {
     #[must_use]
     pub fn flag(self, name: &'static str, set: bool) -> Self {
         if set { self.with(name, 1) } else { self }
+    }
+
+    /// With matrices of this format.
+    #[must_use]
+    pub fn formatted(mut self, format: Format) -> Self {
+        self.format = Some(format.shader());
+        for (name, value) in format.defines() {
+            self = self.with(name, *value);
+        }
+        self
     }
 
     /// For reports and labels: the kernel, its format and its definitions.

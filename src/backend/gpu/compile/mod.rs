@@ -64,6 +64,17 @@ fn stride(width: usize) -> usize {
     width.next_multiple_of(BLOCK)
 }
 
+/// A kernel that reads or writes caches of heads of `head_dim`.
+pub fn cached(variant: Variant, cache_type: CacheType, head_dim: usize) -> Variant {
+    let per_vector = per_vector(cache_type);
+    variant
+        .with("HEAD_DIM", head_dim)
+        .with("HEAD_VECTORS", head_vectors(cache_type, head_dim))
+        .with("PER_VECTOR", per_vector)
+        .with("WIDE", per_vector / 4)
+        .flag("CACHE_F32", cache_type == CacheType::F32)
+}
+
 /// The variant that moves tokens inside a cache.
 pub fn kv_move() -> Variant {
     Variant::new("kv_move", params::KvMove::WGSL)

@@ -3,15 +3,13 @@
 use super::super::super::plan::{
     Activation, BufferId, Heads, Linear, Norm, Op, QkNormSpan, Rope, RopePairing,
 };
-use super::super::CacheType;
 use super::super::launch::{Grid, LOGITS_ROWS, Over, Step, THREADS, TILE_ROWS, specialised};
 use super::super::params;
 use super::super::pipeline::Bound;
 use super::super::shader::Variant;
 use super::super::state::MAX_ROWS;
-use super::super::weights::Packed;
 use super::data::whole;
-use super::{Builder, Common, head_vectors, per_vector};
+use super::{Builder, Common, cached, head_vectors};
 use crate::error::{Code, Error, Result};
 
 /// Query heads one attention workgroup takes.
@@ -36,7 +34,7 @@ impl Builder<'_> {
                             scale: *scale,
                         });
                         let variant =
-                            formatted(Variant::new("embed", params::Embed::WGSL), &matrix);
+                            Variant::new("embed", params::Embed::WGSL).formatted(matrix.format);
                         let bound = [
                             ("params", params.binding()),
                             ("state", whole(&common.state)),
@@ -171,11 +169,14 @@ impl Builder<'_> {
                     magnitude: rope.as_ref().map_or(1.0, |r| r.magnitude),
                 });
                 let interleaved = |r: &Rope| r.pairing == RopePairing::Interleaved;
-                let variant = self
-                    .cached(Variant::new("rope_append", params::RopeAppend::WGSL), heads)
-                    .flag("ROPE", rope.is_some())
-                    .flag("INTERLEAVED", rope.as_ref().is_some_and(interleaved))
-                    .flag("QK_NORM", qk_norm.is_some());
+                let variant = cached(
+                    Variant::new("rope_append", params::RopeAppend::WGSL),
+                    self.cache_type,
+                    heads.head_dim,
+                )
+                .flag("ROPE", rope.is_some())
+                .flag("INTERLEAVED", rope.as_ref().is_some_and(interleaved))
+                .flag("QK_NORM", qk_norm.is_some());
                 let mut places = Vec::new();
                 if let Some(rope) = rope {
                     places.push(("angles", self.angles(rope).await?));
@@ -237,9 +238,12 @@ impl Builder<'_> {
                     ("splits", whole(&common.partial)),
                     ("out", buffer(out)),
                 ];
-                let attention = self
-                    .cached(Variant::new("attention", params::Attention::WGSL), heads)
-                    .with("HEADS", tile);
+                let attention = cached(
+                    Variant::new("attention", params::Attention::WGSL),
+                    self.cache_type,
+                    heads.head_dim,
+                )
+                .with("HEADS", tile);
                 let cache = Some((*layer, false));
                 let width = heads.n_kv_heads * head_vectors(self.cache_type, heads.head_dim);
 
@@ -252,12 +256,12 @@ impl Builder<'_> {
                 let step = self.step(split, grid, &bound, cache)?;
                 step.rows = 1..=TILE_ROWS;
                 step.cache_bytes = 2 * 16 * width as u64;
-                let merge = self
-                    .cached(
-                        Variant::new("attention_merge", params::Attention::WGSL),
-                        heads,
-                    )
-                    .with("CHUNKS", chunks);
+                let merge = cached(
+                    Variant::new("attention_merge", params::Attention::WGSL),
+                    self.cache_type,
+                    heads.head_dim,
+                )
+                .with("CHUNKS", chunks);
                 let grid = Grid::Each(heads.n_heads as u32);
                 self.step(merge, grid, &bound, None)?.rows = 1..=TILE_ROWS;
 
@@ -304,7 +308,8 @@ impl Builder<'_> {
                     Op::NormGateUp { activation, .. } => Some(*activation),
                     _ => None,
                 };
-                let variant = formatted(Variant::new(op.name(), params::Matvec::WGSL), &matrix)
+                let variant = Variant::new(op.name(), params::Matvec::WGSL)
+                    .formatted(matrix.format)
                     .flag("NORM", norm.is_some())
                     .flag("BIAS", bias.is_some())
                     .flag("GELU_TANH", activation == Some(Activation::GeluTanh))
@@ -355,29 +360,6 @@ impl Builder<'_> {
         let last = self.steps.len() - 1;
         Ok(&mut self.steps[last])
     }
-
-    /// What cache shapes a kernel with.
-    fn cached(&self, variant: Variant, heads: &Heads) -> Variant {
-        let per_vector = per_vector(self.cache_type);
-        variant
-            .with("HEAD_DIM", heads.head_dim)
-            .with(
-                "HEAD_VECTORS",
-                head_vectors(self.cache_type, heads.head_dim),
-            )
-            .with("PER_VECTOR", per_vector)
-            .with("WIDE", per_vector / 4)
-            .flag("CACHE_F32", self.cache_type == CacheType::F32)
-    }
-}
-
-fn formatted(variant: Variant, matrix: &Packed) -> Variant {
-    let mut variant = variant;
-    variant.format = Some(matrix.format.shader());
-    for (name, value) in matrix.format.defines() {
-        variant = variant.with(name, *value);
-    }
-    variant
 }
 
 /// What the attention kernels have room for.

@@ -45,6 +45,24 @@ pub struct Plane {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: &'static [Format] = &[
+        Format::F32,
+        Format::F16,
+        Format::BF16,
+        Format::I8,
+        Format::I8Wide,
+        Format::Q4_0,
+        Format::Q4_1,
+        Format::Q5_0,
+        Format::Q5_1,
+        Format::Q2K,
+        Format::Q3K,
+        Format::Q4K,
+        Format::Q5K,
+        Format::Q6K,
+    ];
+
     /// The layout of an element type.
     ///
     /// # Errors
