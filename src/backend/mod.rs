@@ -108,6 +108,22 @@ pub enum LogitRows {
     All,
 }
 
+/// How a device draws a token: the part of a request's sampling that needs nothing
+/// but the logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// Divides the logits; 0 takes the highest.
+    pub temperature: f32,
+    /// Keep the `k` most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the fewest most likely tokens whose probabilities reach `p`; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least `p` times as likely as the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// The noise is a function of this, the position and the token.
+    pub seed: u64,
+}
+
 /// A plan with its weights, ready to run.
 pub trait Executor {
     /// A new, empty cache.
@@ -169,4 +185,21 @@ pub trait Executor {
         rows: &'a Rows,
         logits: LogitRows,
     ) -> LocalFuture<'a, Result<Vec<f32>>>;
+
+    /// As [`Executor::forward`], but draws the token after each row asked for where the
+    /// logits are, and returns the tokens alone: four bytes a row instead of a
+    /// vocabulary. `None`, and nothing has run, where an executor cannot.
+    ///
+    /// # Errors
+    /// As [`Executor::forward`].
+    fn forward_draw<'a>(
+        &'a mut self,
+        cache: CacheId,
+        rows: &'a Rows,
+        wanted: LogitRows,
+        draw: &'a Draw,
+    ) -> LocalFuture<'a, Result<Option<Vec<u32>>>> {
+        let _ = (cache, rows, wanted, draw);
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

@@ -21,3 +21,4 @@ mod goldens;
 mod limits;
 mod projections;
 mod row_independence;
+mod sampling;

@@ -2,7 +2,7 @@
 //! browser: naga accepts WGSL that browsers refuse.
 
 use super::CacheType;
-use super::compile::{cached, kv_move};
+use super::compile::{cached, kv_move, sample};
 use super::device::Gpu;
 use super::launch::{Grid, specialised};
 use super::params;
@@ -23,7 +23,11 @@ pub async fn compile_all(gpu: &Gpu) -> Result<usize> {
 }
 
 fn catalogue() -> Vec<Variant> {
-    let mut all = vec![kv_move(), Variant::new("norm_add", params::NormAdd::WGSL)];
+    let mut all = vec![
+        kv_move(),
+        sample(),
+        Variant::new("norm_add", params::NormAdd::WGSL),
+    ];
     let matvec = |kernel, format, rows| {
         let variant = Variant::new(kernel, params::Matvec::WGSL).formatted(format);
         let grid = Grid::Matvec {

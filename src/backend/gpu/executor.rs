@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::super::plan::{BufferId, Plan};
-use super::super::{CacheId, CompileOptions, Executor, LogitRows, Rows};
+use super::super::{CacheId, CompileOptions, Draw, Executor, LogitRows, Rows};
 use super::CacheType;
-use super::compile::{Compiled, compile, kv_move};
+use super::compile::{Compiled, compile, kv_move, sample};
 use super::device::Gpu;
 use super::launch::{LOGITS_ROWS, Over};
 use super::pipeline::Kernel;
@@ -23,6 +23,7 @@ pub struct GpuExecutor {
     compiled: Compiled,
     programs: BTreeMap<(usize, usize), Rc<Program>>,
     kv_move: Rc<Kernel>,
+    sample: Rc<Kernel>,
     /// Mapped to read logits.
     staging: wgpu::Buffer,
     caches: Vec<Option<Cache>>,
@@ -68,12 +69,14 @@ impl GpuExecutor {
         let make = || gpu.buffer("logits readback", staging_bytes, usage);
         let staging = gpu.guarded("logits readback", make).await?;
         let kv_move = gpu.kernel(&kv_move()).await?;
+        let sample = gpu.kernel(&sample()).await?;
         let used_bytes = compiled.bytes + staging_bytes;
         Ok(Self {
             gpu,
             compiled,
             programs: BTreeMap::new(),
             kv_move,
+            sample,
             staging,
             caches: Vec::new(),
             capacity_tokens,
@@ -150,8 +153,9 @@ impl GpuExecutor {
             .sum()
     }
 
-    /// Runs one pass and copies the logits wanted to the staging buffer.
-    fn submit(&mut self, id: CacheId, pass: &Pass<'_>, program: &Program) -> Result<()> {
+    /// Runs one pass and copies what is wanted of it to the staging buffer: logits, or the
+    /// tokens drawn from them. Gives its length.
+    fn submit(&mut self, id: CacheId, pass: &Pass<'_>, program: &Program, draws: bool) -> u64 {
         pass.words(&mut self.words);
         let state = &self.compiled.state;
         self.gpu
@@ -166,6 +170,8 @@ impl GpuExecutor {
         let cache = self.cache(id);
         let tokens = pass.len + pass.first + pass.n;
         let mut bytes_moved = 0;
+        let sample = self.compiled.sample.as_ref();
+        let sample = sample.filter(|_| draws && pass.n_logits > 0);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut compute = encoder.begin_compute_pass(&Default::default());
@@ -185,46 +191,58 @@ impl GpuExecutor {
                 compute.dispatch_workgroups(x, y, z);
                 bytes_moved += step.bytes_moved(rows, tokens);
             }
+            if let Some(sample) = sample {
+                compute.set_pipeline(&self.sample.pipeline);
+                compute.set_bind_group(0, &sample.group, &[]);
+                compute.dispatch_workgroups(1, pass.n_logits as u32, 1);
+            }
         }
-        if let (Some(logits), 1..) = (self.compiled.logits, pass.n_logits) {
-            let bytes = (pass.n_logits * self.n_vocab * 4) as u64;
-            encoder.copy_buffer_to_buffer(
-                &self.compiled.buffers[logits],
-                0,
-                &self.staging,
-                0,
-                bytes,
-            );
+        let source = match (sample, self.compiled.logits) {
+            (Some(sample), _) => Some((&sample.drawn, 4)),
+            (None, Some(logits)) => Some((&self.compiled.buffers[logits], self.n_vocab * 4)),
+            (None, None) => None,
+        };
+        let bytes = source.map_or(0, |(_, row_bytes)| (pass.n_logits * row_bytes) as u64);
+        if let (Some((buffer, _)), 1..) = (source, bytes) {
+            encoder.copy_buffer_to_buffer(buffer, 0, &self.staging, 0, bytes);
         }
         self.gpu.count(|c| {
-            c.dispatches += program.len() as u64;
+            c.dispatches += program.len() as u64 + u64::from(sample.is_some());
             c.bytes_moved += bytes_moved;
         });
         self.gpu.submit(encoder);
-        Ok(())
+        bytes
     }
 
-    async fn run(&mut self, id: CacheId, rows: &Rows, wanted: LogitRows) -> Result<Vec<f32>> {
+    /// Runs rows in as many passes as they need and gives the words that come back: bits of
+    /// logits, or tokens.
+    async fn run(
+        &mut self,
+        id: CacheId,
+        rows: &Rows,
+        wanted: LogitRows,
+        draw: Option<&Draw>,
+    ) -> Result<Vec<u32>> {
         self.gpu.check()?;
         let len = self.cache(id).len;
         check_rows(rows, len, self.capacity_tokens, self.n_vocab)?;
-        let wanted = if self.compiled.logits.is_none() {
-            LogitRows::None
-        } else {
-            wanted
+        let wanted = match self.compiled.logits {
+            Some(_) => wanted,
+            None => LogitRows::None,
         };
+        if let (Some(draw), Some(sample)) = (draw, &self.compiled.sample) {
+            let words = draw_words(draw);
+            let words = bytemuck::cast_slice(&words);
+            self.gpu.queue.write_buffer(&sample.draw, 0, words);
+        }
         // As many rows at a time as the logits have room for, where all are wanted.
-        let step = if wanted == LogitRows::All {
-            LOGITS_ROWS
-        } else {
-            MAX_ROWS
+        let (step, n_wanted) = match wanted {
+            LogitRows::All => (LOGITS_ROWS, rows.len()),
+            LogitRows::Last => (MAX_ROWS, 1),
+            LogitRows::None => (MAX_ROWS, 0),
         };
-        let n_all = if wanted == LogitRows::All {
-            rows.len()
-        } else {
-            usize::from(wanted == LogitRows::Last)
-        };
-        let mut logits = Vec::with_capacity(n_all * self.n_vocab);
+        let row_words = if draw.is_some() { 1 } else { self.n_vocab };
+        let mut words = Vec::with_capacity(n_wanted * row_words);
         for first in (0..rows.len()).step_by(step) {
             let n = (rows.len() - first).min(step);
             let last = first + n == rows.len();
@@ -242,27 +260,44 @@ impl GpuExecutor {
                 first_logits,
                 n_logits,
             };
-            self.submit(id, &pass, &program)?;
-            if n_logits > 0 {
-                let bytes = (n_logits * self.n_vocab * 4) as u64;
+            let bytes = self.submit(id, &pass, &program, draw.is_some());
+            if bytes > 0 {
                 let read = self.gpu.read(&self.staging, bytes).await?;
-                logits.extend(
-                    read.chunks_exact(4)
-                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-                );
+                words.extend(read.chunks_exact(4).map(word));
             }
         }
         self.gpu.check()?;
         self.cache_mut(id).len = len + rows.len();
+        Ok(words)
+    }
+
+    async fn logits(&mut self, id: CacheId, rows: &Rows, wanted: LogitRows) -> Result<Vec<f32>> {
+        let words = self.run(id, rows, wanted, None).await?;
+        let logits: Vec<f32> = words.into_iter().map(f32::from_bits).collect();
         if let Some(at) = logits.iter().position(|v| v.is_nan()) {
-            let detail = format!(
-                "row {} has a NaN at token {}",
-                at / self.n_vocab,
-                at % self.n_vocab
-            );
+            let (row, token) = (at / self.n_vocab, at % self.n_vocab);
+            let detail = format!("row {row} has a NaN at token {token}");
             return Err(Error::new(Code::NotFinite, "logits", detail));
         }
         Ok(logits)
+    }
+
+    async fn draw(
+        &mut self,
+        id: CacheId,
+        rows: &Rows,
+        wanted: LogitRows,
+        draw: &Draw,
+    ) -> Result<Option<Vec<u32>>> {
+        if self.compiled.sample.is_none() {
+            return Ok(None);
+        }
+        let tokens = self.run(id, rows, wanted, Some(draw)).await?;
+        if tokens.iter().any(|token| *token as usize >= self.n_vocab) {
+            let detail = "no token could be drawn: the logits are not numbers";
+            return Err(Error::new(Code::NotFinite, "logits", detail));
+        }
+        Ok(Some(tokens))
     }
 
     /// Rows of an activation buffer as the last pass left it, without padding: for tests,
@@ -282,7 +317,7 @@ impl GpuExecutor {
         let rows = read.chunks_exact(stride * 4);
         let numbers = rows.flat_map(|row| {
             let numbers = row.chunks_exact(4).take(width);
-            numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            numbers.map(|b| f32::from_bits(word(b)))
         });
         Ok(numbers.collect())
     }
@@ -303,6 +338,33 @@ impl GpuExecutor {
             .queue
             .write_buffer(buffer, 0, bytemuck::cast_slice(&padded));
     }
+}
+
+/// What `sample.wgsl` reads of a request.
+fn draw_words(draw: &Draw) -> [u32; 6] {
+    let inverse = if draw.temperature > 0.0 {
+        1.0 / draw.temperature
+    } else {
+        0.0
+    };
+    // Far below any score, and a number: a logarithm of nothing is not.
+    let ln_min_p = if draw.min_p > 0.0 {
+        draw.min_p.ln()
+    } else {
+        -1e30
+    };
+    [
+        f32::to_bits(inverse),
+        draw.top_p.to_bits(),
+        ln_min_p.to_bits(),
+        u32::try_from(draw.top_k).unwrap_or(u32::MAX),
+        draw.seed as u32,
+        (draw.seed >> 32) as u32,
+    ]
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// What the kernels rely on.
@@ -475,6 +537,16 @@ impl Executor for GpuExecutor {
         rows: &'a Rows,
         logits: LogitRows,
     ) -> LocalFuture<'a, Result<Vec<f32>>> {
-        Box::pin(self.run(cache, rows, logits))
+        Box::pin(self.logits(cache, rows, logits))
+    }
+
+    fn forward_draw<'a>(
+        &'a mut self,
+        cache: CacheId,
+        rows: &'a Rows,
+        wanted: LogitRows,
+        draw: &'a Draw,
+    ) -> LocalFuture<'a, Result<Option<Vec<u32>>>> {
+        Box::pin(self.draw(cache, rows, wanted, draw))
     }
 }

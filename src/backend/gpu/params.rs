@@ -117,6 +117,12 @@ params! {
         softcap: f32,
     }
 
+    /// `sample`.
+    Sample {
+        /// Logits a row.
+        n_vocab: u32,
+    }
+
     /// `kv_move`.
     KvMove {
         /// Vectors of four words a token.

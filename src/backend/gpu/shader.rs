@@ -46,6 +46,7 @@ const KERNELS: &[(&str, &str)] = &[
         "rope_append",
         include_str!("../../../shaders/rope_append.wgsl"),
     ),
+    ("sample", include_str!("../../../shaders/sample.wgsl")),
 ];
 
 /// What several kernels import.
@@ -95,6 +96,7 @@ const SHARED: &[(&str, &str)] = &[
         "matvec",
         include_str!("../../../shaders/shared/matvec.wgsl"),
     ),
+    ("noise", include_str!("../../../shaders/shared/noise.wgsl")),
     (
         "reduce",
         include_str!("../../../shaders/shared/reduce.wgsl"),

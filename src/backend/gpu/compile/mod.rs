@@ -38,12 +38,24 @@ pub struct Compiled {
     pub cache_widths: Vec<usize>,
     /// Index of the buffer with the logits.
     pub logits: Option<usize>,
+    /// How tokens are drawn from the logits, where there are any.
+    pub sample: Option<Sample>,
     /// Where a tree's path is written for `kv_move`.
     pub path: wgpu::Buffer,
     /// `kv_move`'s bind group of each layer.
     pub move_groups: Vec<wgpu::BindGroup>,
     /// Bytes all of this takes on the device.
     pub bytes: u64,
+}
+
+/// Where tokens are drawn.
+pub struct Sample {
+    /// What the kernel binds.
+    pub group: wgpu::BindGroup,
+    /// How to draw (`sample.wgsl`).
+    pub draw: wgpu::Buffer,
+    /// The tokens.
+    pub drawn: wgpu::Buffer,
 }
 
 /// Vectors of four words a cached head takes.
@@ -73,6 +85,11 @@ pub fn cached(variant: Variant, cache_type: CacheType, head_dim: usize) -> Varia
         .with("PER_VECTOR", per_vector)
         .with("WIDE", per_vector / 4)
         .flag("CACHE_F32", cache_type == CacheType::F32)
+}
+
+/// The variant that draws tokens.
+pub fn sample() -> Variant {
+    Variant::new("sample", params::Sample::WGSL)
 }
 
 /// The variant that moves tokens inside a cache.
@@ -321,8 +338,13 @@ impl<'a> Builder<'a> {
             let bound = [("params", params.binding()), ("path", whole(&path))];
             move_groups.push(self.gpu.bind(&layout, 0, &bound)?);
         }
+        let sample = match logits {
+            Some(logits) => Some(self.sampler(&common, logits)?),
+            None => None,
+        };
         self.gpu.check()?;
         Ok(Compiled {
+            sample,
             steps: self.steps,
             buffers: common.buffers,
             strides: common.strides,
@@ -334,5 +356,22 @@ impl<'a> Builder<'a> {
             move_groups,
             bytes: self.bytes,
         })
+    }
+
+    fn sampler(&mut self, common: &Common, logits: usize) -> Result<Sample> {
+        let n_vocab = self.plan.n_vocab as u32;
+        let params = self.uniform(params::Sample { n_vocab });
+        let draw = self.gpu.storage("draw", 32);
+        let drawn = self.gpu.storage("drawn", LOGITS_ROWS as u64 * 4);
+        let bound = [
+            ("params", params.binding()),
+            ("state", whole(&common.state)),
+            ("logits", whole(&common.buffers[logits])),
+            ("draw", whole(&draw)),
+            ("drawn", whole(&drawn)),
+        ];
+        let layout = self.gpu.layout(&sample())?;
+        let group = self.gpu.bind(&layout, 0, &bound)?;
+        Ok(Sample { group, draw, drawn })
     }
 }
