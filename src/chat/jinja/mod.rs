@@ -20,6 +20,7 @@
 mod ast;
 mod checks;
 mod clock;
+mod escape;
 mod eval;
 mod filters;
 mod format;
