@@ -25,6 +25,8 @@ const TEXT_FILES: [&str; 7] = [
     "chat_template.jinja",
     "chat_template.json",
 ];
+/// The template for requests with tools, where the one for all others is a file as well.
+const TOOL_TEMPLATE_FILE: &str = "additional_chat_templates/tool_use.jinja";
 const SLOW_TOKENIZER_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
 
 /// No text file of a checkpoint is longer; the largest tokenizer.json are some 30 MB.
@@ -249,6 +251,9 @@ impl Checkpoint {
         let mut files = BTreeMap::new();
         for name in TEXT_FILES {
             read_text(folder, name, &mut files).await?;
+        }
+        if files.contains_key("chat_template.jinja") {
+            read_text(folder, TOOL_TEMPLATE_FILE, &mut files).await?;
         }
         if !files.contains_key("tokenizer.json") {
             for name in SLOW_TOKENIZER_FILES {
