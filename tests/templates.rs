@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tandem::chat::template::{
     AddedToken, ChatTemplate, LocalTime, RenderRequest, Span, SpecialTokens,
 };
+use tandem::format::Checkpoint;
 use tandem::{Code, Error};
 
 /// What `datetime.now()` gave when the goldens were made.
@@ -394,4 +395,36 @@ fn requests_that_are_none_are_refused() {
     }
     let message = serde_json::json!({"role": "user", "content": deep});
     assert_eq!(code(&[message]), Code::TemplateLimit);
+}
+
+#[test]
+fn a_folder_on_disk_brings_its_templates() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates_folder");
+    let tools = folder.join("additional_chat_templates");
+    std::fs::create_dir_all(&tools).unwrap();
+    let zero = [0; 4];
+    let weights = common::files::safetensors(&[("x", "F32", &[1], &zero)]);
+    std::fs::write(folder.join("model.safetensors"), weights).unwrap();
+    let config = r#"{"bos_token": {"content": "<s>"}, "chat_template": "unused"}"#;
+    for (name, text) in [
+        ("config.json", "{}"),
+        ("tokenizer_config.json", config),
+        ("chat_template.jinja", "{{ bos_token }}plain"),
+        (
+            "additional_chat_templates/tool_use.jinja",
+            "{{ bos_token }}tools",
+        ),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let checkpoint = pollster::block_on(Checkpoint::open_path(&folder)).unwrap();
+    let template = ChatTemplate::from_checkpoint(&checkpoint).unwrap();
+    let messages = [serde_json::json!({"role": "user", "content": "a"})];
+    let plain = RenderRequest::new(&messages, NOW);
+    assert_eq!(template.render(&plain).unwrap(), "<s>plain");
+    let with_tools = RenderRequest {
+        tools: Some(&[]),
+        ..plain
+    };
+    assert_eq!(template.render(&with_tools).unwrap(), "<s>tools");
 }

@@ -22,13 +22,6 @@ pub(crate) struct CallArgs {
 }
 
 impl CallArgs {
-    pub(crate) fn of(positional: Vec<Value>) -> Self {
-        Self {
-            positional,
-            named: Vec::new(),
-        }
-    }
-
     /// Puts the arguments in the order of `names`; what is not given is `None`.
     pub(crate) fn bind<const N: usize>(
         self,
