@@ -138,7 +138,6 @@ fn what_does_not_fit_the_budget_is_refused_before_it_is_loaded() {
     let options = |memory_budget_bytes| CompileOptions {
         capacity_tokens: 64,
         memory_budget_bytes,
-        ..Default::default()
     };
     let before = gpu.counters();
     let error = case
