@@ -168,7 +168,9 @@ fn cargo_tool(program: &str, package: &str, version: &str) -> Result<PathBuf, Tr
     let tools = target_dir().join("tools");
     let mut install = Command::new("cargo");
     install
-        .args(["install", "--quiet", "--locked", "--root"])
+        // Not `--locked`: a tool's lock file may name versions that a mirror of
+        // crates.io has not.
+        .args(["install", "--quiet", "--root"])
         .arg(&tools)
         .arg(format!("{package}@{version}"))
         .current_dir(std::env::temp_dir()) // not this workspace's .cargo/config.toml
