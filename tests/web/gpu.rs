@@ -112,9 +112,12 @@ async fn gpu() -> Option<std::rc::Rc<tandem::backend::gpu::Gpu>> {
     }
 }
 
+/// Browsers read WGSL more strictly than naga does. Pipelines of all of them take a
+/// software adapter many minutes: `tests/kernels` makes them natively, and the models
+/// tested beside this make those they need here.
 #[wasm_bindgen_test]
-async fn every_shader_compiles_in_a_browser() {
+async fn every_shader_is_accepted_by_a_browser() {
     let Some(gpu) = gpu().await else { return };
-    let n = tandem::backend::gpu::compile_all(&gpu).await.unwrap();
+    let n = tandem::backend::gpu::check_all(&gpu).await.unwrap();
     assert!(n > 100, "only {n}");
 }

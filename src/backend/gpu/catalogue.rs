@@ -22,6 +22,19 @@ pub async fn compile_all(gpu: &Gpu) -> Result<usize> {
     Ok(variants.len())
 }
 
+/// Has the device's compiler read every shader that [`compile_all`] compiles, without
+/// making pipelines of them.
+///
+/// # Errors
+/// `gpu_failed` naming the first that is refused.
+pub async fn check_all(gpu: &Gpu) -> Result<usize> {
+    let variants = catalogue();
+    for variant in &variants {
+        gpu.read_shader(variant).await?;
+    }
+    Ok(variants.len())
+}
+
 fn catalogue() -> Vec<Variant> {
     let mut all = vec![
         kv_move(),

@@ -24,7 +24,7 @@ mod weights;
 
 use std::rc::Rc;
 
-pub use catalogue::compile_all;
+pub use catalogue::{check_all, compile_all};
 pub use device::{Capabilities, Counters, Gpu, GpuOptions};
 pub use executor::GpuExecutor;
 pub use state::{MAX_ROWS, MAX_TREE_ROWS};

@@ -87,6 +87,24 @@ impl Gpu {
         Ok(kernel)
     }
 
+    /// Has the device's own compiler read the variant's text. Much cheaper than a
+    /// pipeline, for which a software adapter takes seconds.
+    ///
+    /// # Errors
+    /// As [`Gpu::kernel`].
+    pub(super) async fn read_shader(&self, variant: &Variant) -> Result<()> {
+        let source = variant.source()?;
+        let label = variant.label();
+        let make = || {
+            self.device
+                .create_shader_module(wgpu::ShaderModuleDescriptor {
+                    label: Some(&label),
+                    source: wgpu::ShaderSource::Wgsl(source.into()),
+                })
+        };
+        self.guarded(&label, make).await.map(|_| ())
+    }
+
     /// What the variant binds.
     ///
     /// # Errors
