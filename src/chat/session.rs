@@ -1,7 +1,7 @@
 //! A pair of models, loaded and ready to reply.
 //!
-//! Everything a reply needs is here once, for the native harness and the web module
-//! alike: the target and its draft, their caches (whatever a prompt shares with the one
+//! Everything a reply needs is here once (the web module uses it; the native harness still
+//! holds the same parts by hand): the target and its draft, their caches (whatever a prompt shares with the one
 //! before is not read again), the chat template, and what passes cost on this device.
 
 use serde_json::Value as Json;
