@@ -124,6 +124,43 @@ pub struct Draw {
     pub seed: u64,
 }
 
+/// What has been done on a device since it was opened: running totals of everything that
+/// runs on it. Take them before and after, and [`Counters::since`] is what lay between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels launched.
+    pub dispatches: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Bytes copied back to the CPU.
+    pub readback_bytes: u64,
+    /// Buffers created.
+    pub buffer_creations: u64,
+    /// Bind groups created.
+    pub bind_group_creations: u64,
+    /// Pipelines created.
+    pub pipeline_creations: u64,
+    /// Bytes of weights and caches that kernels read or wrote, each counted once a
+    /// kernel that touches it.
+    pub bytes_moved: u64,
+}
+
+impl Counters {
+    /// What was done since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            dispatches: self.dispatches - earlier.dispatches,
+            submits: self.submits - earlier.submits,
+            readback_bytes: self.readback_bytes - earlier.readback_bytes,
+            buffer_creations: self.buffer_creations - earlier.buffer_creations,
+            bind_group_creations: self.bind_group_creations - earlier.bind_group_creations,
+            pipeline_creations: self.pipeline_creations - earlier.pipeline_creations,
+            bytes_moved: self.bytes_moved - earlier.bytes_moved,
+        }
+    }
+}
+
 /// A plan with its weights, ready to run.
 pub trait Executor {
     /// A new, empty cache.
@@ -201,5 +238,11 @@ pub trait Executor {
     ) -> LocalFuture<'a, Result<Option<Vec<u32>>>> {
         let _ = (cache, rows, wanted, draw);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Running totals of the device it runs on, which others may share; `None` where
+    /// nobody counts.
+    fn counters(&self) -> Option<Counters> {
+        None
     }
 }

@@ -16,9 +16,9 @@ fn a_token_is_one_submit_and_creates_nothing() {
     let case = one_layer(DType::Q4_0, &mut Random::new(13));
     let mut bench = case.compile(&gpu, 256);
     pollster::block_on(bench.executor.warm_up(&[1, 4])).unwrap();
-    let before = gpu.counters();
+    let before = bench.executor.counters().unwrap();
     bench.forward(&Rows::chain([1]), LogitRows::Last);
-    let one = gpu.counters().since(&before);
+    let one = bench.executor.counters().unwrap().since(&before);
     assert_eq!((one.submits, one.readback_bytes), (1, 53 * 4));
     // Nine ops; attention takes two launches.
     assert_eq!(one.dispatches, 11);

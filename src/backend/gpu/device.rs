@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::super::Counters;
 use super::pipeline::{Kernel, Layout};
 use super::shader::Variant;
 use crate::error::{Code, Error, Result};
@@ -38,42 +39,6 @@ pub struct Capabilities {
     pub subgroups: bool,
     /// Bytes of one storage binding.
     pub max_binding_bytes: u64,
-}
-
-/// What has been done on a device since it was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Kernels launched.
-    pub dispatches: u64,
-    /// Command buffers submitted.
-    pub submits: u64,
-    /// Bytes copied back to the CPU.
-    pub readback_bytes: u64,
-    /// Buffers created.
-    pub buffer_creations: u64,
-    /// Bind groups created.
-    pub bind_group_creations: u64,
-    /// Pipelines created.
-    pub pipeline_creations: u64,
-    /// Bytes of weights and caches that kernels read or wrote, each counted once a
-    /// kernel that touches it.
-    pub bytes_moved: u64,
-}
-
-impl Counters {
-    /// What was done since `earlier`.
-    #[must_use]
-    pub fn since(&self, earlier: &Counters) -> Counters {
-        Counters {
-            dispatches: self.dispatches - earlier.dispatches,
-            submits: self.submits - earlier.submits,
-            readback_bytes: self.readback_bytes - earlier.readback_bytes,
-            buffer_creations: self.buffer_creations - earlier.buffer_creations,
-            bind_group_creations: self.bind_group_creations - earlier.bind_group_creations,
-            pipeline_creations: self.pipeline_creations - earlier.pipeline_creations,
-            bytes_moved: self.bytes_moved - earlier.bytes_moved,
-        }
-    }
 }
 
 /// The first thing that went wrong outside any call, kept until someone asks.

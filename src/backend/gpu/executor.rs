@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::super::plan::{BufferId, Plan};
-use super::super::{CacheId, CompileOptions, Draw, Executor, LogitRows, Rows};
+use super::super::{CacheId, CompileOptions, Counters, Draw, Executor, LogitRows, Rows};
 use super::CacheType;
 use super::compile::{Compiled, compile, kv_move, sample};
 use super::device::Gpu;
@@ -548,5 +548,9 @@ impl Executor for GpuExecutor {
         draw: &'a Draw,
     ) -> LocalFuture<'a, Result<Option<Vec<u32>>>> {
         Box::pin(self.draw(cache, rows, wanted, draw))
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        Some(self.gpu.counters())
     }
 }

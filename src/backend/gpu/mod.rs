@@ -24,8 +24,9 @@ mod weights;
 
 use std::rc::Rc;
 
+pub use super::Counters;
 pub use catalogue::{check_all, compile_all};
-pub use device::{Capabilities, Counters, Gpu, GpuOptions};
+pub use device::{Capabilities, Gpu, GpuOptions};
 pub use executor::GpuExecutor;
 pub use state::{MAX_ROWS, MAX_TREE_ROWS};
 
