@@ -150,6 +150,79 @@ fn a_line_of_a_tree_is_a_chain() {
     });
 }
 
+/// The same tree, a few nodes at a time, as a draft grows one: each row's logits are
+/// those of the tree in one pass, and the line that is kept is a chain.
+#[test]
+fn a_tree_grown_level_by_level_is_each_of_its_lines_as_a_chain() {
+    each(|name, executor| {
+        let expected = one_by_one(executor, &IDS);
+        let n_vocab = expected.len() / IDS.len();
+        let cache = executor.new_cache().unwrap();
+        run(executor, cache, &IDS[..8]);
+        let tokens = [IDS[8], 90, IDS[9], 91, IDS[10], 92, 93, IDS[11]];
+        let parents = [
+            None,
+            None,
+            Some(0),
+            Some(1),
+            Some(2),
+            Some(2),
+            Some(3),
+            Some(4),
+        ];
+        let mut found = Vec::new();
+        for (from, to) in [(0, 2), (2, 4), (4, 5), (5, 8)] {
+            let rows = Rows {
+                tokens: tokens[from..to].to_vec(),
+                parents: parents[..to].to_vec(),
+            };
+            found.extend(bits(&forward(executor, cache, &rows).unwrap()));
+        }
+        let whole = executor.new_cache().unwrap();
+        run(executor, whole, &IDS[..8]);
+        let rows = Rows {
+            tokens: tokens.to_vec(),
+            parents: parents.to_vec(),
+        };
+        assert!(
+            bits(&forward(executor, whole, &rows).unwrap()) == found,
+            "{name}, in one pass"
+        );
+        for (i, row) in [0, 2, 4, 7].into_iter().enumerate() {
+            assert!(
+                found[row * n_vocab..][..n_vocab] == expected[(8 + i) * n_vocab..][..n_vocab],
+                "{name}, row {row}"
+            );
+        }
+        executor.keep(cache, 8, &[0, 2, 4, 7]).unwrap();
+        let found = run(executor, cache, &IDS[12..]);
+        assert!(found == expected[12 * n_vocab..], "{name}, after it");
+    });
+}
+
+#[test]
+fn a_tree_that_is_none_is_refused() {
+    each(|name, executor| {
+        let cache = executor.new_cache().unwrap();
+        run(executor, cache, &IDS[..2]);
+        let rows = |tokens: &[u32], parents: &[Option<u32>]| Rows {
+            tokens: tokens.to_vec(),
+            parents: parents.to_vec(),
+        };
+        for rows in [
+            rows(&[1, 2], &[None]),
+            rows(&[1, 2], &[None, Some(1)]),
+            // Three nodes that are to be in a cache of two.
+            rows(&[1], &[None, None, None, None]),
+            rows(&[1; 65], &[None; 65]),
+        ] {
+            let error = forward(executor, cache, &rows).unwrap_err();
+            assert_eq!(error.code(), Code::RequestInvalid, "{name}, {rows:?}");
+        }
+        assert_eq!(executor.cache_len(cache), 2);
+    });
+}
+
 #[test]
 fn the_last_row_alone_is_the_last_of_all() {
     each(|name, executor| {

@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use pollster::block_on;
 use tandem::backend::cpu::CpuBackend;
-use tandem::chat::session::{LoadOptions, LoadedModel, Session};
+use tandem::chat::session::{ClassifyRequest, LoadOptions, LoadedModel, ReplyRequest, Session};
+use tandem::decode::constraint::ConstraintSpec;
 use tandem::decode::cost::DraftLength;
 use tandem::decode::draft::NgramDrafter;
-use tandem::decode::{GenerateOptions, SamplingParams, Step};
+use tandem::decode::score::common_prefix;
+use tandem::decode::{GenerateOptions, Generation, SamplingParams, Step};
 use tandem::format::Checkpoint;
 
 const STORY: &str = "Once upon a time, there was a little girl named Lily.";
@@ -36,6 +38,20 @@ fn session(draft: bool) -> Option<Session> {
     Some(session)
 }
 
+/// The pair that ships, or its target alone: its vocabulary can spell JSON.
+fn shipped(draft: bool) -> Option<Session> {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [target, small] =
+        ["target", "draft"].map(|role| models.join(format!("tandem-{role}-q8_0.gguf")));
+    if !target.exists() {
+        common::skip("models", "the embedded pair is not here");
+        return None;
+    }
+    let clock = Rc::new(|| 0.0);
+    let draft = draft.then(|| load(&small));
+    Some(Session::new(load(&target), draft, clock).unwrap())
+}
+
 struct Reply {
     text: String,
     ids: Vec<u32>,
@@ -45,6 +61,18 @@ struct Reply {
 
 fn reply(session: &mut Session, prompt: &[u32], options: GenerateOptions) -> Reply {
     let mut generation = session.reply(prompt, options).unwrap();
+    let reply = read(&mut generation);
+    let costs = generation.costs().clone();
+    drop(generation);
+    session.learn(costs);
+    reply
+}
+
+fn finish(mut generation: Generation<'_>) -> Reply {
+    read(&mut generation)
+}
+
+fn read(generation: &mut Generation<'_>) -> Reply {
     let (mut text, mut ids) = (String::new(), Vec::new());
     while let Some(step) = block_on(generation.step()).unwrap() {
         match step {
@@ -60,9 +88,6 @@ fn reply(session: &mut Session, prompt: &[u32], options: GenerateOptions) -> Rep
         generation.usage().reused_tokens,
         generation.speculation().num_accepted_tokens,
     );
-    let costs = generation.costs().clone();
-    drop(generation);
-    session.learn(costs);
     Reply {
         text,
         ids,
@@ -145,6 +170,132 @@ fn a_longer_conversation_reads_only_what_is_new() {
 }
 
 #[test]
+fn several_replies_read_their_prompt_once() {
+    let (Some(mut alone), Some(mut pair)) = (session(false), session(true)) else {
+        return;
+    };
+    let prompt = alone.encode_text(STORY, false).unwrap();
+    let request = ReplyRequest::from(options(1.0, DraftLength::Fixed(3)));
+    let mut texts = std::collections::HashSet::new();
+    for index in 0..4 {
+        let got = finish(pair.nth_reply(&prompt, &request, index).unwrap());
+        let reused = if index == 0 { 0 } else { prompt.len() - 1 };
+        assert_eq!(got.reused, reused, "reply {index}");
+        let mut by_itself = options(1.0, DraftLength::Fixed(0));
+        by_itself.sampling.seed += index as u64;
+        assert_eq!(got.ids, reply(&mut alone, &prompt, by_itself).ids);
+        assert!(got.accepted > 0);
+        texts.insert(got.text);
+    }
+    assert_eq!(texts.len(), 4, "each has its own seed");
+}
+
+#[test]
+fn a_schema_holds_a_real_model_to_it() {
+    let (Some(mut alone), Some(mut pair)) = (shipped(false), shipped(true)) else {
+        return;
+    };
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "name": { "enum": ["Lily", "Tom"] },
+            "age": { "type": "integer", "minimum": 1, "maximum": 9 },
+        },
+        "required": ["name", "age"],
+        "additionalProperties": false,
+    });
+    let prompt = alone.encode_text(STORY, false).unwrap();
+    let mut accepted = 0;
+    for seed in 0..6 {
+        let request = |length| {
+            let mut options = options(1.0, length);
+            options.sampling.seed = seed;
+            ReplyRequest {
+                options,
+                constraint: Some(ConstraintSpec::JsonSchema(schema.clone())),
+            }
+        };
+        let plain = finish(
+            alone
+                .reply(&prompt, request(DraftLength::Fixed(0)))
+                .unwrap(),
+        );
+        let value: serde_json::Value = serde_json::from_str(&plain.text).unwrap();
+        assert!(["Lily", "Tom"].contains(&value["name"].as_str().unwrap()));
+        assert!((1..=9).contains(&value["age"].as_i64().unwrap()));
+        let drafted = finish(pair.reply(&prompt, request(DraftLength::Fixed(4))).unwrap());
+        assert_eq!((drafted.ids, drafted.text), (plain.ids, plain.text));
+        accepted += drafted.accepted;
+    }
+    assert!(accepted > 0);
+    let unsupported = ReplyRequest {
+        constraint: Some(ConstraintSpec::JsonSchema(serde_json::json!({ "not": {} }))),
+        ..ReplyRequest::default()
+    };
+    let error = pair.reply(&prompt, unsupported).err().unwrap();
+    assert_eq!(error.code().as_str(), "constraint_invalid");
+    assert!(error.to_string().contains("not"), "{error}");
+}
+
+#[test]
+fn a_texts_score_is_what_its_tokens_were_drawn_with() {
+    let Some(mut alone) = session(false) else {
+        return;
+    };
+    let prompt = alone.encode_text(STORY, false).unwrap();
+    let mut options = options(0.0, DraftLength::Fixed(0));
+    options.logprobs.drawn = true;
+    let mut generation = alone.reply(&prompt, options).unwrap();
+    let (mut text, mut logprobs) = (prompt.clone(), Vec::new());
+    while let Some(step) = block_on(generation.step()).unwrap() {
+        if let Step::Made { tokens, .. } = step {
+            text.extend(tokens.iter().map(|token| token.id));
+            logprobs.extend(tokens.iter().map(|token| token.logprob.unwrap()));
+        }
+    }
+    drop(generation);
+    let score = block_on(alone.score(&text)).unwrap();
+    assert_eq!(score.logprobs[prompt.len() - 1..], logprobs);
+}
+
+#[test]
+fn labels_are_ranked_by_how_well_they_fit() {
+    let Some(mut alone) = session(false) else {
+        return;
+    };
+    let labels = [" car", " dog", " bed"].map(String::from);
+    let classify = |session: &mut Session, prompt, empty| {
+        let request = ClassifyRequest::Text { prompt, empty };
+        block_on(session.classify(request, &labels)).unwrap()
+    };
+    let prompt = "The boy was tired. He went to sleep in his";
+    let ranked = classify(&mut alone, prompt, Some("He saw a"));
+    assert_eq!(ranked[0].index, 2, "{ranked:?}");
+    for label in &ranked {
+        let score = |session: &mut Session, prompt: &str| {
+            // Tokens reach across where prompt and label meet.
+            let ids = |text: &str| session.encode_text(text, false).unwrap();
+            let mut texts = vec![ids(prompt)];
+            texts.extend(labels.iter().map(|label| ids(&format!("{prompt}{label}"))));
+            let n_shared = common_prefix(&texts);
+            let score = block_on(session.score(&texts[label.index + 1])).unwrap();
+            let of_label = &score.logprobs[n_shared - 1..];
+            of_label.iter().map(|&p| f64::from(p)).sum::<f64>()
+        };
+        assert!((score(&mut alone, prompt) - label.logprob).abs() < 1e-6);
+        assert!((score(&mut alone, "He saw a") - label.empty_logprob).abs() < 1e-6);
+    }
+    let plain = classify(&mut alone, prompt, None);
+    assert!(plain.iter().all(|label| label.empty_logprob == 0.0));
+    let none = ClassifyRequest::Text {
+        prompt,
+        empty: None,
+    };
+    assert!(block_on(alone.classify(none, &[])).is_err());
+    assert!(block_on(alone.classify(none, &[String::new()])).is_err());
+}
+
+#[test]
 fn a_draft_with_another_tokenizer_is_refused() {
     let (Some(story), Some(golden)) = (
         common::shared("data/weights/tinystories-656k-bf16"),
@@ -158,7 +309,7 @@ fn a_draft_with_another_tokenizer_is_refused() {
     assert_eq!(error.code().as_str(), "pair_mismatch");
 }
 
-/// A model that ships and has another vocabulary, once it does.
+/// A model that ships and has another vocabulary.
 fn other_tokenizer() -> Option<std::path::PathBuf> {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tandem-draft-q8_0.gguf");

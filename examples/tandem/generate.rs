@@ -1,26 +1,23 @@
 //! `generate`: a prompt or a conversation in, text out.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::rc::Rc;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use serde_json::{Value, json};
-use tandem::backend::Executor;
-use tandem::decode::cost::{Costs, DraftLength, warm_up};
+use tandem::chat::session::{ReplyRequest, Session};
+use tandem::chat::template::RenderRequest;
+use tandem::decode::constraint::ConstraintSpec;
+use tandem::decode::cost::DraftLength;
 use tandem::decode::draft::NgramDrafter;
-use tandem::decode::pair;
-use tandem::decode::round::{Clock, Speculation};
-use tandem::decode::{
-    GenerateOptions, Generation, Lane, SamplingParams, Sequence, Step, verify::Verification,
-};
-use tandem::tokenizer::EncodeOptions;
+use tandem::decode::round::Speculation;
+use tandem::decode::{GenerateOptions, SamplingParams, Step, verify::Verification};
 use tandem::{Code, Error, Result};
 
-use super::load::{Devices, Loaded, Role, load};
-use super::{Running, not_here, print_json};
+use super::load::session;
+use super::render::{conversation, note_stand_in, now};
+use super::{Running, not_here, print_json, read_file};
 
 #[derive(Args)]
 pub struct Generate {
@@ -98,62 +95,14 @@ pub fn run(args: &Generate) -> Result<()> {
     if args.tree {
         return Err(not_here("--tree", "guessing in trees"));
     }
-    if args.schema.is_some() {
-        return Err(not_here("--schema", "constraining text to a schema"));
-    }
-    let devices = Devices::open(args.running.device)?;
-    let mut target = load(&args.model, Role::Target, &args.running, &devices)?;
-    let mut draft = match &args.draft {
-        Some(draft) => Some(load(draft, Role::Draft, &args.running, &devices)?),
-        None => None,
-    };
-    if let Some(draft) = &draft {
-        for warning in pair::check(target.member(), draft.member())?.warnings {
-            eprintln!("warning: {warning}");
-        }
-    }
-    let prompt = prompt_ids(args, &target)?;
-    let options = options(args, &target)?;
-    let load_s = target.load_s + draft.as_ref().map_or(0.0, |draft| draft.load_s);
-
-    let start = Instant::now();
-    let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64());
+    let (mut session, load_s) = session(&args.model, args.draft.as_deref(), &args.running)?;
+    let prompt = prompt_ids(args, &session)?;
+    let request = request(args, &session)?;
     // Without a drafter there is nothing to plan.
-    let costs = match draft.is_some() || args.ngram {
-        true => {
-            let draft = match &mut draft {
-                Some(draft) => Some(draft.executor.as_mut() as &mut dyn Executor),
-                None => None,
-            };
-            block_on(warm_up(target.executor.as_mut(), draft, &clock))?
-        }
-        false => Costs::default(),
-    };
-    let mut target_sequence = Sequence::new(target.executor.as_mut())?;
-    let mut draft_sequence = match &mut draft {
-        Some(draft) => Some(Sequence::new(draft.executor.as_mut())?),
-        None => None,
-    };
-    let lane = Lane {
-        executor: target.executor.as_mut(),
-        sequence: &mut target_sequence,
-    };
-    let draft_lane = match (&mut draft, &mut draft_sequence) {
-        (Some(draft), Some(sequence)) => Some(Lane {
-            executor: draft.executor.as_mut(),
-            sequence,
-        }),
-        _ => None,
-    };
-    let mut generation = Generation::new(
-        lane,
-        draft_lane,
-        &target.tokenizer,
-        &prompt,
-        options,
-        costs,
-        clock,
-    )?;
+    if session.draft().is_some() || args.ngram {
+        block_on(session.warm_up())?;
+    }
+    let mut generation = session.reply(&prompt, request)?;
     let (mut text, mut token_ids) = (String::new(), Vec::new());
     while let Some(step) = block_on(generation.step())? {
         let piece = match step {
@@ -221,22 +170,19 @@ fn speculation_json(speculation: &Speculation) -> Value {
     })
 }
 
-fn prompt_ids(args: &Generate, target: &Loaded) -> Result<Vec<u32>> {
-    let options = EncodeOptions {
-        add_special: true,
-        parse_special: true,
+fn prompt_ids(args: &Generate, session: &Session) -> Result<Vec<u32>> {
+    let Some(messages) = &args.messages else {
+        return session.encode_text(args.prompt.as_deref().unwrap_or_default(), true);
     };
-    match (&args.prompt, &args.messages) {
-        (None, Some(messages)) => {
-            super::render::conversation(&target.checkpoint, &target.tokenizer, messages)
-        }
-        (prompt, _) => target
-            .tokenizer
-            .encode(prompt.as_deref().unwrap_or_default(), options),
-    }
+    note_stand_in(&session.target().template);
+    let messages = conversation(messages)?;
+    session.encode_messages(&RenderRequest {
+        add_generation_prompt: true,
+        ..RenderRequest::new(&messages, now())
+    })
 }
 
-fn options(args: &Generate, target: &Loaded) -> Result<GenerateOptions> {
+fn request(args: &Generate, session: &Session) -> Result<ReplyRequest> {
     let draft_length = match args.draft_length.as_str() {
         "auto" => DraftLength::Auto,
         number => DraftLength::Fixed(number.parse().map_err(|_| {
@@ -244,7 +190,7 @@ fn options(args: &Generate, target: &Loaded) -> Result<GenerateOptions> {
             Error::new(Code::RequestInvalid, "draft-length", detail)
         })?),
     };
-    Ok(GenerateOptions {
+    let options = GenerateOptions {
         max_tokens: args.max_tokens,
         sampling: SamplingParams {
             temperature: args.temperature,
@@ -257,7 +203,7 @@ fn options(args: &Generate, target: &Loaded) -> Result<GenerateOptions> {
         stop: args.stop.clone(),
         stop_ids: match args.ignore_eos {
             true => Vec::new(),
-            false => target.tokenizer.stop_ids().to_vec(),
+            false => session.target().tokenizer.stop_ids().to_vec(),
         },
         draft_length,
         verification: match args.verification {
@@ -266,5 +212,18 @@ fn options(args: &Generate, target: &Loaded) -> Result<GenerateOptions> {
         },
         ngram: args.ngram.then(NgramDrafter::default),
         ..GenerateOptions::default()
+    };
+    let constraint = args.schema.as_deref().map(schema).transpose()?;
+    Ok(ReplyRequest {
+        options,
+        constraint,
     })
+}
+
+fn schema(path: &Path) -> Result<ConstraintSpec> {
+    let schema = serde_json::from_str(&read_file(path)?).map_err(|error| {
+        let detail = format!("is not JSON: {error}");
+        Error::new(Code::ConstraintInvalid, path.display().to_string(), detail)
+    })?;
+    Ok(ConstraintSpec::JsonSchema(schema))
 }

@@ -1,23 +1,20 @@
 //! MODEL -> something that runs.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use pollster::block_on;
+use tandem::Result;
+use tandem::backend::Backend;
 use tandem::backend::cpu::CpuBackend;
 #[cfg(feature = "gpu")]
 use tandem::backend::gpu::{CacheType, Gpu, GpuBackend, GpuOptions};
-use tandem::backend::{Backend, CompileOptions, Executor};
-use tandem::decode::pair::Member;
+use tandem::chat::session::{LoadOptions, LoadedModel, Session};
+use tandem::decode::round::Clock;
 use tandem::format::{Checkpoint, Quantize};
-use tandem::model::Model;
-use tandem::tokenizer::Tokenizer;
-use tandem::{Code, Error, Result};
 
 use super::{Device, Running};
-
-/// Longest context that is made where none was asked for: caches are allocated for it.
-const DEFAULT_CONTEXT_TOKENS: usize = 4096;
 
 /// The part of the shipped pair that `embedded` means.
 #[derive(Clone, Copy)]
@@ -28,10 +25,7 @@ pub enum Role {
 
 /// A model that is ready to run.
 pub struct Loaded {
-    pub checkpoint: Checkpoint,
-    pub model: Model,
-    pub tokenizer: Tokenizer,
-    pub executor: Box<dyn Executor>,
+    pub model: LoadedModel,
     /// From opening the file to being ready.
     pub load_s: f64,
 }
@@ -83,7 +77,11 @@ impl Devices {
     #[cfg(not(feature = "gpu"))]
     fn open_gpu() -> Result<Self> {
         let detail = "this build has no GPU backend (feature `gpu`)";
-        Err(tandem::Error::new(Code::GpuUnavailable, "device", detail))
+        Err(tandem::Error::new(
+            tandem::Code::GpuUnavailable,
+            "device",
+            detail,
+        ))
     }
 
     fn is_software(&self) -> bool {
@@ -103,18 +101,6 @@ impl Devices {
     }
 }
 
-impl Loaded {
-    /// As the check of a pair sees it.
-    pub fn member(&self) -> Member<'_> {
-        Member {
-            name: self.checkpoint.name(),
-            tokenizer: &self.tokenizer,
-            n_parameters: self.model.n_parameters(),
-            capacity_tokens: self.executor.capacity_tokens(),
-        }
-    }
-}
-
 /// Opens, reads and compiles what MODEL names.
 pub fn load(model: &str, role: Role, running: &Running, devices: &Devices) -> Result<Loaded> {
     let start = Instant::now();
@@ -123,48 +109,37 @@ pub fn load(model: &str, role: Role, running: &Running, devices: &Devices) -> Re
         let to = Quantize::from_name(quantize)?;
         checkpoint.tensors = std::mem::take(&mut checkpoint.tensors).quantized(to);
     }
-    let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
-    let (model, executor) = block_on(compile(&checkpoint, running, devices.backend()))?;
+    let options = LoadOptions {
+        context_tokens: running.context,
+        memory_budget_bytes: running.memory_budget,
+    };
+    let model = block_on(LoadedModel::load(&checkpoint, devices.backend(), &options))?;
     let load_s = start.elapsed().as_secs_f64();
     eprintln!(
         "{}: {}, {:.1} M parameters, {} tokens of context on {}, {load_s:.2} s",
-        checkpoint.name(),
-        model.spec.architecture,
-        model.n_parameters() as f64 / 1e6,
-        executor.capacity_tokens(),
-        devices.backend().name(),
+        model.name,
+        model.model.spec.architecture,
+        model.model.n_parameters() as f64 / 1e6,
+        model.context_tokens(),
+        model.device,
     );
-    Ok(Loaded {
-        checkpoint,
-        model,
-        tokenizer,
-        executor,
-        load_s,
-    })
+    Ok(Loaded { model, load_s })
 }
 
-async fn compile(
-    checkpoint: &Checkpoint,
-    running: &Running,
-    backend: &dyn Backend,
-) -> Result<(Model, Box<dyn Executor>)> {
-    let model = Model::open(checkpoint).await?;
-    let default = model.spec.context_tokens.min(DEFAULT_CONTEXT_TOKENS);
-    let capacity_tokens = running.context.unwrap_or(default);
-    if capacity_tokens == 0 {
-        return Err(Error::new(
-            Code::RequestInvalid,
-            "context",
-            "must be 1 or more",
-        ));
-    }
-    let plan = model.plan(capacity_tokens)?;
-    let options = CompileOptions {
-        capacity_tokens,
-        memory_budget_bytes: running.memory_budget,
+/// Loads a target, and a draft if one is named, and makes a session of them.
+pub fn session(target: &str, draft: Option<&str>, running: &Running) -> Result<(Session, f64)> {
+    let devices = Devices::open(running.device)?;
+    let target = load(target, Role::Target, running, &devices)?;
+    let draft = match draft {
+        Some(draft) => Some(load(draft, Role::Draft, running, &devices)?),
+        None => None,
     };
-    let executor = backend
-        .compile(&plan, &checkpoint.tensors, &options)
-        .await?;
-    Ok((model, executor))
+    let load_s = target.load_s + draft.as_ref().map_or(0.0, |draft| draft.load_s);
+    let start = Instant::now();
+    let clock: Clock = Rc::new(move || start.elapsed().as_secs_f64());
+    let session = Session::new(target.model, draft.map(|draft| draft.model), clock)?;
+    for warning in session.pair().into_iter().flat_map(|pair| &pair.warnings) {
+        eprintln!("warning: {warning}");
+    }
+    Ok((session, load_s))
 }

@@ -10,7 +10,6 @@ use tandem::chat::template::{
     ChatTemplate, LocalTime, RenderRequest, SpecialTokens, TemplateSource, openai_messages,
 };
 use tandem::format::Checkpoint;
-use tandem::tokenizer::{Span, Tokenizer};
 use tandem::{Code, Error, Result};
 
 use super::load::{Role, open};
@@ -42,7 +41,7 @@ pub fn run(args: &Render) -> Result<()> {
         (None, Some(path)) => ChatTemplate::parse(&read_file(path)?, SpecialTokens::default())?,
         (None, None) => unreachable!("clap wants one of the two"),
     };
-    let messages = openai_messages(&list(&args.messages)?);
+    let messages = conversation(&args.messages)?;
     let tools = args.tools.as_deref().map(list).transpose()?;
     let request = RenderRequest {
         tools: tools.as_deref(),
@@ -57,39 +56,23 @@ pub fn run(args: &Render) -> Result<()> {
         .map_err(|error| Error::new(Code::SourceUnreadable, "stdout", error.to_string()))
 }
 
-/// The ids of a conversation that the model is to answer, under the checkpoint's own
-/// template. What a message says is never a control token.
-pub fn conversation(
-    checkpoint: &Checkpoint,
-    tokenizer: &Tokenizer,
-    messages: &Path,
-) -> Result<Vec<u32>> {
-    let template = of_checkpoint(checkpoint)?;
-    let messages = openai_messages(&list(messages)?);
-    let request = RenderRequest {
-        add_generation_prompt: true,
-        ..RenderRequest::new(&messages, now())
-    };
-    let spans = template.render_spans(&request)?;
-    let spans: Vec<Span<'_>> = spans
-        .iter()
-        .map(|span| Span {
-            text: &span.text,
-            parse_special: span.trusted,
-        })
-        .collect();
-    // A checkpoint's template writes the first tokens itself, a stand-in does not.
-    let add_special = template.source() != TemplateSource::Checkpoint;
-    tokenizer.encode_spans(&spans, add_special)
+/// A conversation from a file, as templates take it.
+pub fn conversation(messages: &Path) -> Result<Vec<Value>> {
+    Ok(openai_messages(&list(messages)?))
 }
 
-fn of_checkpoint(checkpoint: &Checkpoint) -> Result<ChatTemplate> {
-    let template = ChatTemplate::from_checkpoint(checkpoint)?;
+/// Says what stands in where a checkpoint has no template.
+pub fn note_stand_in(template: &ChatTemplate) {
     match template.source() {
         TemplateSource::Checkpoint => {}
         TemplateSource::ChatMl => eprintln!("note: no chat template; ChatML stands in"),
         _ => eprintln!("note: no chat template; plain `role: content` stands in"),
     }
+}
+
+fn of_checkpoint(checkpoint: &Checkpoint) -> Result<ChatTemplate> {
+    let template = ChatTemplate::from_checkpoint(checkpoint)?;
+    note_stand_in(&template);
     Ok(template)
 }
 
@@ -104,7 +87,8 @@ fn list(path: &Path) -> Result<Vec<Value>> {
     }
 }
 
-fn now() -> LocalTime {
+/// The clock on the wall, in UTC.
+pub fn now() -> LocalTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     LocalTime::from_unix(since.map_or(0, |since| since.as_secs() as i64))
 }

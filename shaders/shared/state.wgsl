@@ -4,9 +4,10 @@
 
 // Rows of this pass.
 fn n_rows() -> u32 { return state[0]; }
-// Tokens in the cache before the call's first row; the call may take several passes.
+// Tokens in the cache before the call's first row, or before the tree it goes on with; a
+// call may take several passes, a tree several calls.
 fn cache_len() -> u32 { return state[1]; }
-// Rows of the call that earlier passes ran.
+// Rows of the call or tree that earlier passes ran.
 fn first_row() -> u32 { return state[2]; }
 fn is_tree() -> bool { return state[3] != 0u; }
 // Which rows' logits are wanted.

@@ -46,16 +46,24 @@ pub struct CompileOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheId(pub u32);
 
-/// The tokens of one pass. Row `r` is written to cache slot `len + r` and sees
-/// every slot before `len`, itself, and those earlier rows of the same pass that
-/// its `parents` chain names: a chain for prompts and plain speculation, a tree
-/// for tree speculation.
+/// Rows a tree can have, in every executor.
+pub const MAX_TREE_ROWS: usize = 64;
+
+/// The tokens of one pass. Row `r` is written to cache slot `len + r`. It sees itself,
+/// every slot before the tree that it is part of, and those nodes of the tree that its
+/// `parents` chain names: a chain for prompts and plain speculation, a tree for tree
+/// speculation.
+///
+/// A tree's nodes are numbered from 0 in the order in which they were run, a parent
+/// before its children. It may be run in several passes, level by level: then
+/// `parents` is that of all nodes so far, longer than `tokens`, and its first
+/// [`Rows::n_before`] nodes are the last that the cache holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Token ids, one a row.
     pub tokens: Vec<u32>,
-    /// For each row, the earlier row it continues; `None` for one that continues
-    /// the cache. An empty vector means a chain.
+    /// For each node, the earlier node it continues; `None` for one that continues what
+    /// stands before the tree. An empty vector means a chain.
     pub parents: Vec<Option<u32>>,
 }
 
@@ -78,22 +86,58 @@ impl Rows {
         self.tokens.is_empty()
     }
 
-    /// How many rows lie between row `r` and the cache: its position is `len + depth`.
+    /// How many nodes of the tree the cache holds already.
+    pub fn n_before(&self) -> usize {
+        self.parents.len().saturating_sub(self.tokens.len())
+    }
+
+    /// The node that a node continues.
+    pub fn parent(&self, node: usize) -> Option<usize> {
+        match self.parents.get(node) {
+            Some(parent) => parent.map(|parent| parent as usize),
+            None => node.checked_sub(1), // a chain
+        }
+    }
+
+    /// How many nodes lie between row `r` and what stands before the tree: its position
+    /// is that of the tree and so much more.
     pub fn depth(&self, r: usize) -> usize {
         if self.parents.is_empty() {
             return r;
         }
         let mut depth = 0;
-        let mut at = r;
-        while let Some(parent) = self.parents[at] {
-            assert!(
-                (parent as usize) < at,
-                "row {at} names a later parent {parent}"
-            );
-            at = parent as usize;
+        let mut at = self.n_before() + r;
+        while let Some(parent) = self.parent(at) {
+            assert!(parent < at, "node {at} names a later parent {parent}");
+            at = parent;
             depth += 1;
         }
         depth
+    }
+
+    /// Whether every parent comes before its children, and there are as many as there
+    /// must be, given what the cache holds.
+    ///
+    /// # Errors
+    /// `request_invalid`, naming the node.
+    pub fn check_tree(&self, cache_len: usize) -> Result<()> {
+        let invalid = |detail: String| Err(Error::new(Code::RequestInvalid, "rows", detail));
+        if self.parents.is_empty() {
+            return Ok(());
+        }
+        let (n_parents, n_rows) = (self.parents.len(), self.len());
+        if n_parents < n_rows || self.n_before() > cache_len || n_parents > MAX_TREE_ROWS {
+            return invalid(format!(
+                "a tree of {n_parents} nodes, {n_rows} of them new, after {cache_len} tokens; \
+                 {MAX_TREE_ROWS} nodes fit"
+            ));
+        }
+        for (node, parent) in self.parents.iter().enumerate() {
+            if parent.is_some_and(|parent| parent as usize >= node) {
+                return invalid(format!("node {node} does not follow its parent"));
+            }
+        }
+        Ok(())
     }
 }
 

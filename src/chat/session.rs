@@ -1,122 +1,29 @@
 //! A pair of models, loaded and ready to reply.
 //!
-//! Everything a reply needs is here once (the web module uses it; the native harness still
-//! holds the same parts by hand): the target and its draft, their caches (whatever a prompt shares with the one
-//! before is not read again), the chat template, and what passes cost on this device.
+//! Everything a reply needs is here once, for the web module and the native harness: the
+//! target and its draft, their caches (whatever a prompt shares with the one before is not
+//! read again), the chat template, the grammar engine, and what passes cost on this device.
+
+mod classify;
+mod loaded;
+mod request;
+
+pub use classify::{Classified, ClassifyRequest};
+pub use loaded::{DEFAULT_CONTEXT_TOKENS, LoadOptions, LoadedModel};
+pub use request::ReplyRequest;
 
 use serde_json::Value as Json;
 
-use super::template::{ChatTemplate, RenderRequest};
-use crate::backend::{Backend, CompileOptions, Executor};
+use super::template::{RenderRequest, Span as Rendered, TemplateSource};
+use crate::decode::constraint::{Constraint, ConstraintSpec};
 use crate::decode::cost::{Costs, warm_up};
-use crate::decode::pair::{self, Member, PairReport};
+use crate::decode::pair::{self, PairReport};
 use crate::decode::round::Clock;
-use crate::decode::{GenerateOptions, Generation, Lane, Sequence};
+use crate::decode::score::{self, Score};
+use crate::decode::{Generation, Lane};
 use crate::error::{Code, Error, Result};
-use crate::format::Checkpoint;
-use crate::model::Model;
-use crate::tokenizer::{EncodeOptions, Span, Tokenizer};
-
-/// The longest context that is made where none was asked for: caches are allocated
-/// for all of it.
-pub const DEFAULT_CONTEXT_TOKENS: usize = 4096;
-
-/// What a model may use.
-#[derive(Debug, Clone, Default)]
-pub struct LoadOptions {
-    /// Tokens of context; the model's own, up to [`DEFAULT_CONTEXT_TOKENS`], where not
-    /// given.
-    pub context_tokens: Option<usize>,
-    /// Refuse to load what needs more.
-    pub memory_budget_bytes: Option<u64>,
-}
-
-/// A model with its weights, tokenizer, template and cache.
-pub struct LoadedModel {
-    /// What to call it.
-    pub name: String,
-    /// What it is.
-    pub model: Model,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// Its chat template, or the one that stands in.
-    pub template: ChatTemplate,
-    /// What computes it.
-    pub device: String,
-    executor: Box<dyn Executor>,
-    sequence: Sequence,
-}
-
-impl LoadedModel {
-    /// Reads a checkpoint's weights, each once, for `backend`.
-    ///
-    /// # Errors
-    /// What each layer reports; `request_invalid` for a context of no tokens.
-    pub async fn load(
-        checkpoint: &Checkpoint,
-        backend: &dyn Backend,
-        options: &LoadOptions,
-    ) -> Result<Self> {
-        let tokenizer = Tokenizer::from_checkpoint(checkpoint)?;
-        let template = ChatTemplate::from_checkpoint(checkpoint)?;
-        let model = Model::open(checkpoint).await?;
-        let default = model.spec.context_tokens.min(DEFAULT_CONTEXT_TOKENS);
-        let capacity_tokens = options.context_tokens.unwrap_or(default);
-        if capacity_tokens == 0 {
-            return Err(Error::new(
-                Code::RequestInvalid,
-                "context_tokens",
-                "must be 1 or more",
-            ));
-        }
-        let plan = model.plan(capacity_tokens)?;
-        let memory_budget_bytes = options.memory_budget_bytes;
-        let compile = CompileOptions {
-            capacity_tokens,
-            memory_budget_bytes,
-        };
-        let mut executor = backend
-            .compile(&plan, &checkpoint.tensors, &compile)
-            .await?;
-        let sequence = Sequence::new(executor.as_mut())?;
-        let name = checkpoint.name().to_string();
-        Ok(Self {
-            name,
-            model,
-            tokenizer,
-            template,
-            device: backend.name().to_string(),
-            executor,
-            sequence,
-        })
-    }
-
-    /// Tokens of context in use.
-    pub fn context_tokens(&self) -> usize {
-        self.executor.capacity_tokens()
-    }
-
-    /// What computes it.
-    pub fn executor(&mut self) -> &mut dyn Executor {
-        self.executor.as_mut()
-    }
-
-    fn lane(&mut self) -> Lane<'_> {
-        Lane {
-            executor: self.executor.as_mut(),
-            sequence: &mut self.sequence,
-        }
-    }
-
-    fn member(&self) -> Member<'_> {
-        Member {
-            name: &self.name,
-            tokenizer: &self.tokenizer,
-            n_parameters: self.model.n_parameters(),
-            capacity_tokens: self.context_tokens(),
-        }
-    }
-}
+use crate::tokenizer::{EncodeOptions, Span};
+use request::Constraints;
 
 /// A target, its draft if it has one, and what is remembered between replies.
 pub struct Session {
@@ -125,6 +32,7 @@ pub struct Session {
     pair: Option<PairReport>,
     costs: Costs,
     clock: Clock,
+    constraints: Constraints,
 }
 
 impl Session {
@@ -143,6 +51,7 @@ impl Session {
             pair,
             costs: Costs::default(),
             clock,
+            constraints: Constraints::default(),
         })
     }
 
@@ -193,6 +102,11 @@ impl Session {
     /// What template and tokenizer report.
     pub fn encode_messages(&self, request: &RenderRequest<'_>) -> Result<Vec<u32>> {
         let spans = self.target.template.render_spans(request)?;
+        self.encode_rendered(&spans)
+    }
+
+    fn encode_rendered(&self, spans: &[Rendered]) -> Result<Vec<u32>> {
+        let target = &self.target;
         let spans: Vec<Span<'_>> = spans
             .iter()
             .map(|span| Span {
@@ -200,18 +114,42 @@ impl Session {
                 parse_special: span.trusted,
             })
             .collect();
-        self.target.tokenizer.encode_spans(&spans, false)
+        // A checkpoint's template writes the first tokens itself, a stand-in does not.
+        let add_special = target.template.source() != TemplateSource::Checkpoint;
+        target.tokenizer.encode_spans(&spans, add_special)
+    }
+
+    /// What a reply must look like, at its beginning. The grammar engine is made for the
+    /// target's vocabulary once, and knows the constraints of the latest replies.
+    ///
+    /// # Errors
+    /// `constraint_invalid` where it is not understood, or asks for what cannot be
+    /// enforced; `constraint_limit` where it takes too much.
+    pub fn constraint(&mut self, spec: &ConstraintSpec) -> Result<Constraint> {
+        self.constraints.get(&self.target.tokenizer, spec)
     }
 
     /// A reply to `prompt` that is about to begin, with the draft where there is one.
     ///
     /// # Errors
-    /// As [`Generation::new`].
+    /// As [`Generation::new`] and [`Session::constraint`].
     pub fn reply<'s>(
         &'s mut self,
         prompt: &'s [u32],
-        options: GenerateOptions,
+        request: impl Into<ReplyRequest>,
     ) -> Result<Generation<'s>> {
+        let ReplyRequest {
+            mut options,
+            constraint,
+        } = request.into();
+        let constraint = constraint.map(|spec| self.constraint(&spec)).transpose()?;
+        if constraint.is_some() {
+            // A constrained reply ends when it is complete, also where no token is to end it.
+            let end = request::end_token(&self.target.tokenizer)?;
+            if !options.stop_ids.contains(&end) {
+                options.stop_ids.push(end);
+            }
+        }
         let Self {
             target,
             draft,
@@ -230,7 +168,7 @@ impl Session {
             sequence,
         };
         let draft = draft.as_mut().map(LoadedModel::lane);
-        Generation::new(
+        let generation = Generation::new(
             lane,
             draft,
             tokenizer,
@@ -238,7 +176,40 @@ impl Session {
             options,
             costs.clone(),
             clock.clone(),
-        )
+        )?;
+        Ok(match constraint {
+            Some(constraint) => generation.constrained(constraint),
+            None => generation,
+        })
+    }
+
+    /// The `index`-th of several replies to one prompt: as [`Session::reply`] with the
+    /// request's seed and `index` more. One after the other they cost one reading of the
+    /// prompt, by both models: caches are taken back to where the replies part, which costs
+    /// nothing, and copies would take memory.
+    ///
+    /// # Errors
+    /// As [`Session::reply`].
+    pub fn nth_reply<'s>(
+        &'s mut self,
+        prompt: &'s [u32],
+        request: &ReplyRequest,
+        index: usize,
+    ) -> Result<Generation<'s>> {
+        let mut request = request.clone();
+        let seed = &mut request.options.sampling.seed;
+        *seed = seed.wrapping_add(index as u64);
+        self.reply(prompt, request)
+    }
+
+    /// How likely each token of a text is under the target.
+    ///
+    /// # Errors
+    /// `request_invalid` for a text of fewer than two tokens; `context_overflow`; what
+    /// the executor reports.
+    pub async fn score(&mut self, token_ids: &[u32]) -> Result<Score> {
+        let Lane { executor, sequence } = self.target.lane();
+        score::score(executor, sequence, token_ids).await
     }
 
     /// Remembers what a reply learned about costs, for the next to start from.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{Matcher, ParserFactory};
+use serde_json::Value as Json;
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use super::sampling::TokenMask;
@@ -20,6 +21,9 @@ use crate::tokenizer::{EncodeOptions, Tokenizer};
 /// A schema, expression or grammar longer than this is refused before it is read.
 pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 
+/// The key under which the engine reads its own options in a schema.
+const ENGINE_OPTIONS: &str = "x-guidance";
+
 /// What the reply must look like.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConstraintSpec {
@@ -27,7 +31,7 @@ pub enum ConstraintSpec {
     JsonObject,
     /// JSON that a schema accepts. Keywords that cannot be enforced are an error that
     /// names them; `$ref` is followed within the schema only.
-    JsonSchema(serde_json::Value),
+    JsonSchema(Json),
     /// Text that a regular expression matches as a whole.
     Regex(String),
     /// One of several texts.
@@ -111,12 +115,10 @@ impl ConstraintSpec {
             Err(Error::new(Code::ConstraintLimit, self.name(), detail))
         };
         match self {
-            ConstraintSpec::JsonObject => Ok(TopLevelGrammar::from_json_schema(
-                serde_json::json!({ "type": "object" }),
-            )),
+            ConstraintSpec::JsonObject => json_grammar(serde_json::json!({ "type": "object" })),
             ConstraintSpec::JsonSchema(schema) => {
                 fits(schema.to_string().len())?;
-                Ok(TopLevelGrammar::from_json_schema(schema.clone()))
+                json_grammar(schema.clone())
             }
             ConstraintSpec::Regex(expression) => {
                 fits(expression.len())?;
@@ -148,7 +150,33 @@ impl ConstraintSpec {
     }
 }
 
-/// Where a reply stands in what it must look like.
+/// The grammar of a schema's instances, written as Python's `json.dumps` does: one space
+/// after `,` and `:`, none elsewhere. Where any space may stand a model can write spaces
+/// for ever, and little of its text is forced.
+fn json_grammar(schema: Json) -> Result<TopLevelGrammar> {
+    let invalid =
+        |detail: &str| Error::new(Code::ConstraintInvalid, "json_schema", detail.to_string());
+    let mut schema = match schema {
+        Json::Object(schema) => schema,
+        Json::Bool(true) => serde_json::Map::new(),
+        Json::Bool(false) => return Err(invalid("false: nothing is valid under it")),
+        _ => return Err(invalid("is neither an object nor true or false")),
+    };
+    // The engine's own options, among them one to ignore what it cannot enforce.
+    if schema.contains_key(ENGINE_OPTIONS) {
+        return Err(invalid("unsupported keyword \"x-guidance\""));
+    }
+    let options = serde_json::json!({
+        "whitespace_flexible": false,
+        "item_separator": ", ",
+        "key_separator": ": ",
+    });
+    schema.insert(ENGINE_OPTIONS.into(), options);
+    Ok(TopLevelGrammar::from_json_schema(Json::Object(schema)))
+}
+
+/// Where a reply stands in what it must look like. Copies go their own ways.
+#[derive(Clone)]
 pub struct Constraint {
     matcher: Matcher,
     subject: &'static str,

@@ -232,6 +232,18 @@ fn what_is_not_understood_or_not_supported_is_refused_by_name() {
         refused(ConstraintSpec::JsonSchema(remote)).0,
         Code::ConstraintInvalid
     );
+    let lenient = serde_json::json!({ "x-guidance": { "lenient": true }, "not": {} });
+    assert!(
+        refused(ConstraintSpec::JsonSchema(lenient))
+            .1
+            .contains("x-guidance")
+    );
+    for none in [serde_json::json!(false), serde_json::json!("string")] {
+        assert_eq!(
+            refused(ConstraintSpec::JsonSchema(none)).0,
+            Code::ConstraintInvalid
+        );
+    }
     assert_eq!(
         refused(ConstraintSpec::Regex("(".into())).0,
         Code::ConstraintInvalid

@@ -14,6 +14,7 @@
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
 //! * [`pair`]: is this draft fit for this target?
+//! * [`score`]: how likely a text is.
 //! * [`generate`]: the loop that callers use.
 
 pub mod constraint;
@@ -26,6 +27,7 @@ pub mod pair;
 pub mod params;
 pub mod round;
 pub mod sampling;
+pub mod score;
 pub mod sequence;
 pub mod stop;
 #[cfg(test)]

@@ -79,14 +79,27 @@ impl Sequence {
         tokens: &[u32],
         logits: LogitRows,
     ) -> Result<Vec<f32>> {
-        let (need, capacity) = (self.tokens.len() + tokens.len(), executor.capacity_tokens());
+        self.feed_rows(executor, &Rows::chain(tokens), logits).await
+    }
+
+    /// As [`Sequence::feed`], for rows that may be a tree. What the sequence holds then is
+    /// no text until it is truncated to one.
+    ///
+    /// # Errors
+    /// As [`Sequence::feed`].
+    pub async fn feed_rows(
+        &mut self,
+        executor: &mut dyn Executor,
+        rows: &Rows,
+        logits: LogitRows,
+    ) -> Result<Vec<f32>> {
+        let (need, capacity) = (self.tokens.len() + rows.len(), executor.capacity_tokens());
         if need > capacity {
             let detail = format!("{need} tokens do not fit the context of {capacity}");
             return Err(Error::new(Code::ContextOverflow, "messages", detail));
         }
-        let rows = Rows::chain(tokens);
-        let out = executor.forward(self.cache, &rows, logits).await?;
-        self.tokens.extend_from_slice(tokens);
+        let out = executor.forward(self.cache, rows, logits).await?;
+        self.tokens.extend_from_slice(&rows.tokens);
         Ok(out)
     }
 }

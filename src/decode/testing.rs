@@ -83,11 +83,20 @@ impl Executor for NoiseModel {
         logits: LogitRows,
     ) -> LocalFuture<'a, Result<Vec<f32>>> {
         self.passes.set(self.passes.get() + 1);
+        let cached = self.caches.get_mut(&cache.0).unwrap();
+        // The rows of a tree that the cache holds already lie at its end.
+        let before = rows.n_before();
+        let base = cached.len() - before;
+        cached.extend_from_slice(&rows.tokens);
+        let cached = self.caches[&cache.0].clone();
         let mut out = Vec::new();
-        for &token in &rows.tokens {
-            let text = self.caches.get_mut(&cache.0).unwrap();
-            text.push(token);
-            let text = text.clone();
+        for row in before..before + rows.len() {
+            let mut path = vec![row];
+            while let Some(parent) = rows.parent(path[path.len() - 1]) {
+                path.push(parent);
+            }
+            let line = path.iter().rev().map(|row| cached[base + row]);
+            let text: Vec<u32> = cached[..base].iter().copied().chain(line).collect();
             if logits == LogitRows::Last {
                 out.clear();
             }

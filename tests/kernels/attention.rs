@@ -326,6 +326,42 @@ fn attention_over_trees_sees_ancestors_only_and_keep_makes_a_path_a_chain() {
 }
 
 #[test]
+fn a_tree_grown_level_by_level_is_the_tree_in_one_pass() {
+    let heads = Heads {
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 16,
+    };
+    for len in [0, 3, 62] {
+        let Some(mut layer) = Layer::new(heads, Some(40), None, CacheType::F16) else {
+            return;
+        };
+        if len > 0 {
+            layer.pass(&chain(len));
+        }
+        let (full, width) = (layer.width(), heads.n_heads * heads.head_dim);
+        let input = Random::new(9).vector(5 * full);
+        layer.bench.set(layer.qkv, &input);
+        layer.bench.forward(&tree(), LogitRows::None);
+        let at_once = layer.bench.get(layer.out, 5);
+        layer.bench.executor.truncate(layer.bench.cache, len);
+        let mut grown = Vec::new();
+        for (from, to) in [(0, 1), (1, 3), (3, 5)] {
+            let level = Rows {
+                tokens: vec![0; to - from],
+                parents: tree().parents[..to].to_vec(),
+            };
+            layer.bench.set(layer.qkv, &input[from * full..to * full]);
+            layer.bench.forward(&level, LogitRows::None);
+            grown.extend(layer.bench.get(layer.out, to - from));
+        }
+        assert_eq!(grown.len(), 5 * width);
+        assert_eq!(grown, at_once, "after {len}");
+        assert_eq!(layer.bench.executor.cache_len(layer.bench.cache), len + 5);
+    }
+}
+
+#[test]
 fn a_fork_goes_its_own_way() {
     let heads = Heads {
         n_heads: 2,

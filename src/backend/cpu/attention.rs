@@ -11,13 +11,13 @@ use crate::backend::plan::Heads;
 /// from, then itself: always in order of position, whether the rows are a chain or a
 /// tree, so that the sums below run in one order for one history.
 pub struct Visible {
-    /// Tokens in the cache before the pass: slot and position of each are one.
+    /// Tokens in the cache before the tree or chain: slot and position of each are one.
     base: usize,
     /// Of each row.
     pub positions: Vec<usize>,
     /// Of each row, where its ancestors end in `ancestors`.
     ends: Vec<usize>,
-    /// Rows in order of position, each row's own last.
+    /// Nodes in order of position, each row's own last.
     ancestors: Vec<usize>,
 }
 
@@ -32,25 +32,26 @@ impl Visible {
         }
     }
 
-    /// Works it out for `rows` after `base` cached tokens.
-    pub fn fill(&mut self, rows: &Rows, base: usize) {
-        self.base = base;
+    /// Works it out for `rows` after `len` cached tokens.
+    pub fn fill(&mut self, rows: &Rows, len: usize) {
+        let n_before = rows.n_before();
+        self.base = len - n_before;
         self.positions.clear();
         self.ends.clear();
         self.ancestors.clear();
         let is_chain = rows.parents.is_empty();
         for r in 0..rows.len() {
             let depth = rows.depth(r);
-            self.positions.push(base + depth);
+            self.positions.push(self.base + depth);
             if is_chain {
                 continue;
             }
-            let start = self.ancestors.len();
-            self.ancestors.resize(start + depth + 1, r);
-            let mut at = r;
+            let (start, node) = (self.ancestors.len(), n_before + r);
+            self.ancestors.resize(start + depth + 1, node);
+            let mut at = node;
             for slot in self.ancestors[start..].iter_mut().rev() {
                 *slot = at;
-                at = rows.parents[at].map_or(at, |parent| parent as usize);
+                at = rows.parent(at).unwrap_or(at);
             }
             self.ends.push(self.ancestors.len());
         }
@@ -72,7 +73,7 @@ impl Visible {
             self.base
         };
         let chain = first.min(chain_end)..chain_end;
-        chain.chain(lineage.iter().map(|row| self.base + row))
+        chain.chain(lineage.iter().map(|node| self.base + node))
     }
 }
 
@@ -182,5 +183,22 @@ mod tests {
             [vec![1, 2], vec![2, 3], vec![2, 4], vec![3, 5], vec![1, 6]]
         );
         assert_eq!(slots(&rows, 2, Some(1))[3], [5]);
+    }
+
+    #[test]
+    fn a_tree_goes_on_where_the_cache_ends() {
+        // The last three nodes of the tree above, once the first two are in the cache.
+        let rows = Rows {
+            tokens: vec![7; 3],
+            parents: vec![None, Some(0), Some(0), Some(1), None],
+        };
+        assert_eq!(
+            slots(&rows, 4, None),
+            [vec![0, 1, 2, 4], vec![0, 1, 2, 3, 5], vec![0, 1, 6]]
+        );
+        assert_eq!(
+            slots(&rows, 4, Some(2)),
+            [vec![2, 4], vec![3, 5], vec![1, 6]]
+        );
     }
 }

@@ -301,12 +301,7 @@ impl Executor for CpuExecutor {
                 let detail = format!("outside a vocabulary of {n_vocab}");
                 return Err(Error::new(Code::TokenUnknown, token.to_string(), detail));
             }
-            assert!(
-                rows.parents.is_empty() || rows.parents.len() == rows.len(),
-                "{} parents for {} rows",
-                rows.parents.len(),
-                rows.len()
-            );
+            rows.check_tree(self.caches.get(cache).len)?;
             self.caches.reserve(cache, rows.len())?;
             let logits = self.pass(cache, rows, logits)?;
             self.caches.get_mut(cache).len += rows.len();

@@ -388,23 +388,7 @@ fn check_rows(rows: &Rows, len: usize, capacity_tokens: usize, n_vocab: usize) -
             detail,
         ));
     }
-    if rows.parents.is_empty() {
-        return Ok(());
-    }
-    if rows.parents.len() != rows.len() || rows.len() > MAX_TREE_ROWS {
-        return invalid(format!(
-            "a tree of {} rows with {} parents; {MAX_TREE_ROWS} rows fit",
-            rows.len(),
-            rows.parents.len()
-        ));
-    }
-    let parents = rows.parents.iter().enumerate();
-    for (row, parent) in parents {
-        if parent.is_some_and(|p| p as usize >= row) {
-            return invalid(format!("row {row} does not follow its parent"));
-        }
-    }
-    Ok(())
+    rows.check_tree(len)
 }
 
 impl Executor for GpuExecutor {

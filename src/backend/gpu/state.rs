@@ -4,12 +4,11 @@
 //! All words are `u32`. A header, then two words a row (its token and its depth), then,
 //! for tree passes, a table `[row, depth]` of the rows on each row's path.
 
+pub use super::super::MAX_TREE_ROWS;
 use super::super::Rows;
 
 /// Rows one pass can take: the chunk a prompt is cut into.
 pub const MAX_ROWS: usize = 256;
-/// Rows a tree can have.
-pub const MAX_TREE_ROWS: usize = 64;
 
 const ROWS: usize = 16;
 const PATHS: usize = ROWS + 2 * MAX_ROWS;
@@ -32,7 +31,9 @@ pub struct Pass<'a> {
     pub first: usize,
     /// How many.
     pub n: usize,
-    /// Tokens in the cache before the call's first row.
+    /// Tokens in the cache before the call's first row. Where the tree began in earlier
+    /// calls, kernels are told of those before the tree, and of its nodes so far as of
+    /// rows that earlier passes ran.
     pub len: usize,
     /// The first row, counted from the pass's own first, whose logits are wanted.
     pub first_logits: usize,
@@ -49,10 +50,11 @@ impl Pass<'_> {
     /// Header and rows, as they stand from word 0.
     pub fn words(&self, out: &mut Vec<u32>) {
         out.clear();
+        let n_before = self.rows.n_before();
         let header = [
             self.n,
-            self.len,
-            self.first,
+            self.len - n_before,
+            n_before + self.first,
             usize::from(self.is_tree()),
             self.first_logits,
             self.n_logits,
@@ -71,11 +73,14 @@ impl Pass<'_> {
             return None;
         }
         let mut table = vec![0; self.n * MAX_TREE_ROWS];
+        let first_node = self.rows.n_before() + self.first;
         for (i, path) in table.chunks_exact_mut(MAX_TREE_ROWS).enumerate() {
-            let mut at = Some((self.first + i) as u32);
-            while let Some(row) = at {
-                path[self.rows.depth(row as usize)] = row;
-                at = self.rows.parents[row as usize];
+            let mut depth = self.rows.depth(self.first + i);
+            let mut at = first_node + i;
+            path[depth] = at as u32;
+            while let Some(parent) = self.rows.parent(at) {
+                (at, depth) = (parent, depth - 1);
+                path[depth] = at as u32;
             }
         }
         Some(((PATHS * 4) as u64, table))
@@ -111,5 +116,31 @@ mod tests {
         assert_eq!(path(3, 3), [0, 1, 3]);
         assert_eq!(path(2, 2), [0, 2]);
         assert_eq!(path(4, 1), [4]);
+    }
+
+    #[test]
+    fn a_tree_goes_on_where_the_cache_ends() {
+        // The last three nodes of the tree above, once the first two are in the cache.
+        let rows = Rows {
+            tokens: vec![12, 13, 14],
+            parents: vec![None, Some(0), Some(0), Some(1), None],
+        };
+        let pass = Pass {
+            rows: &rows,
+            first: 0,
+            n: 3,
+            len: 9,
+            first_logits: 0,
+            n_logits: 3,
+        };
+        let mut words = Vec::new();
+        pass.words(&mut words);
+        assert_eq!(words[..6], [3, 7, 2, 1, 0, 3]);
+        assert_eq!(words[ROWS..], [12, 1, 13, 2, 14, 0]);
+        let (_, table) = pass.paths().unwrap();
+        let path = |r: usize, n| table[r * MAX_TREE_ROWS..][..n].to_vec();
+        assert_eq!(path(0, 2), [0, 2]);
+        assert_eq!(path(1, 3), [0, 1, 3]);
+        assert_eq!(path(2, 1), [4]);
     }
 }
