@@ -11,13 +11,12 @@
 @group(0) @binding(0) var<uniform> params: Params;
 // [rows, n_vocab]
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
-// Inverse temperature (0 is greedy), top-p, the logarithm of min-p, top-k, the seed.
-@group(0) @binding(3) var<storage, read> draw: array<u32>;
-// [rows]
-@group(0) @binding(4) var<storage, read_write> drawn: array<u32>;
+// From `first_drawn()` on, a token a row; NO_TOKEN where a logit is not a number.
+@group(0) @binding(3) var<storage, read_write> drawn: array<u32>;
 
 const WIDTH: u32 = 256u;
 const LOWEST: f32 = -1e30;
+const NO_TOKEN: u32 = 0xffffffffu;
 
 var<workgroup> scores: array<f32, WIDTH>;
 var<workgroup> ids: array<u32, WIDTH>;
@@ -67,27 +66,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first = workgroup.y * params.n_vocab;
     // The token is drawn for the place after its row.
     let place = position(first_logits_row() + workgroup.y) + 1u;
-    let inverse = bitcast<f32>(draw[0]);
-    let greedy = inverse == 0.0;
-    let scale = select(inverse, 1.0, greedy);
-    let top_p = bitcast<f32>(draw[1]);
-    let ln_min_p = bitcast<f32>(draw[2]);
-    let top_k = draw[3];
-    let seed = vec2<u32>(draw[4], draw[5]);
+    let to = first_drawn() + workgroup.y;
+    let greedy = inverse_temperature() == 0.0;
+    let scale = select(inverse_temperature(), 1.0, greedy);
 
     var highest = LOWEST;
-    var id = 0xffffffffu;
+    var id = NO_TOKEN;
+    var n_nan = 0.0;
     for (var i = thread; i < params.n_vocab; i += WIDTH) {
-        let score = logits[first + i] * scale;
-        if (score > highest || id == 0xffffffffu) {
+        let logit = logits[first + i];
+        let score = logit * scale;
+        if (score > highest || id == NO_TOKEN) {
             highest = score;
             id = i;
         }
+        // By its bits: compilers may take it that a number equals itself.
+        n_nan += select(0.0, 1.0, (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u);
     }
     let likeliest = best_of(highest, id, thread);
-    if (greedy) {
+    let bad = sum_of(n_nan, thread) > 0.0;
+    if (greedy || bad) {
         if (thread == 0u) {
-            drawn[workgroup.y] = likeliest;
+            drawn[to] = select(likeliest, NO_TOKEN, bad);
         }
         return;
     }
@@ -95,26 +95,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     // The lowest key that is kept.
     var floor_key = 0u;
-    if (top_k > 0u && top_k < params.n_vocab) {
-        // The largest key that at least top_k tokens reach.
+    if (top_k() > 0u && top_k() < params.n_vocab) {
+        // The largest key that at least top_k() tokens reach.
         for (var bit = 0x80000000u; bit != 0u; bit >>= 1u) {
             let trial = floor_key | bit;
             var n = 0.0;
             for (var i = thread; i < params.n_vocab; i += WIDTH) {
                 n += select(0.0, 1.0, key_of(logits[first + i] * scale) >= trial);
             }
-            if (sum_of(n, thread) >= f32(top_k)) {
+            if (sum_of(n, thread) >= f32(top_k())) {
                 floor_key = trial;
             }
         }
     }
-    if (top_p < 1.0) {
+    if (top_p() < 1.0) {
         var mass = 0.0;
         for (var i = thread; i < params.n_vocab; i += WIDTH) {
             let score = logits[first + i] * scale;
             mass += select(0.0, exp(score - top), key_of(score) >= floor_key);
         }
-        let wanted = top_p * sum_of(mass, thread);
+        let wanted = top_p() * sum_of(mass, thread);
         // The largest key whose tokens have that mass; the likeliest always stays.
         var reached = 0u;
         for (var bit = 0x80000000u; bit != 0u; bit >>= 1u) {
@@ -131,14 +131,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         floor_key = max(floor_key, reached);
     }
-    floor_key = max(floor_key, key_of(top + ln_min_p));
+    floor_key = max(floor_key, key_of(top + ln_min_p()));
 
     highest = LOWEST;
     id = likeliest;
     for (var i = thread; i < params.n_vocab; i += WIDTH) {
         let score = logits[first + i] * scale;
         if (key_of(score) >= floor_key) {
-            let noisy = score + gumbel(seed, place, i);
+            let noisy = score + gumbel(seed(), place, i);
             if (noisy > highest) {
                 highest = noisy;
                 id = i;
@@ -147,6 +147,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let winner = best_of(highest, id, thread);
     if (thread == 0u) {
-        drawn[workgroup.y] = winner;
+        drawn[to] = winner;
     }
 }

@@ -13,7 +13,15 @@ fn is_tree() -> bool { return state[3] != 0u; }
 // Which rows' logits are wanted.
 fn first_logits_row() -> u32 { return state[4]; }
 fn n_logits_rows() -> u32 { return state[5]; }
-fn token(row: u32) -> u32 { return state[$STATE_ROWS + 2u * row]; }
+// Where in `drawn` the token goes that is drawn from the first of those rows.
+fn first_drawn() -> u32 { return state[6]; }
+// How to draw it: the inverse temperature (0 is greedy), top-p, the logarithm of min-p,
+// top-k, the seed.
+fn inverse_temperature() -> f32 { return bitcast<f32>(state[7]); }
+fn top_p() -> f32 { return bitcast<f32>(state[8]); }
+fn ln_min_p() -> f32 { return bitcast<f32>(state[9]); }
+fn top_k() -> u32 { return state[10]; }
+fn seed() -> vec2<u32> { return vec2<u32>(state[11], state[12]); }
 // Where the row stands in the text.
 fn position(row: u32) -> u32 { return cache_len() + state[$STATE_ROWS + 2u * row + 1u]; }
 // The cache slot the row's key and value go to.

@@ -10,6 +10,8 @@ pub mod cpu;
 pub mod gpu;
 pub mod plan;
 
+use std::any::Any;
+
 use crate::error::{Code, Error, Result};
 use crate::format::{LocalFuture, TensorTable};
 use plan::Plan;
@@ -168,6 +170,58 @@ pub struct Draw {
     pub seed: u64,
 }
 
+/// Guesses at what follows, in a [`Round`].
+pub enum Guesses<'a> {
+    /// Known; empty for a round of plain decoding.
+    Tokens(&'a [u32]),
+    /// To be drawn by a model that runs on the same device, with the round's noise.
+    Model {
+        /// The model.
+        executor: &'a mut dyn Executor,
+        /// Its cache.
+        cache: CacheId,
+        /// Tokens that follow its cache, at least one; the guesses follow the last.
+        tokens: &'a [u32],
+        /// How many to draw, at least one.
+        num_tokens: usize,
+    },
+}
+
+impl Guesses<'_> {
+    /// How many there are, or will be.
+    pub fn len(&self) -> usize {
+        match self {
+            Guesses::Tokens(tokens) => tokens.len(),
+            Guesses::Model { num_tokens, .. } => *num_tokens,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What an executor needs to know to draft, verify and accept by itself.
+pub struct Round<'a> {
+    /// Tokens that follow the cache, at least one.
+    pub tokens: &'a [u32],
+    /// What may follow the last of them.
+    pub guesses: Guesses<'a>,
+    /// How to draw; the same for whoever guesses.
+    pub draw: &'a Draw,
+}
+
+/// What came of a [`Round`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoundResult {
+    /// So many guesses, from the first, are what was drawn.
+    pub num_accepted_tokens: usize,
+    /// The tokens drawn: after the last of the round's tokens, then after every guess. Of
+    /// these the first `num_accepted_tokens + 1` follow from the text.
+    pub drawn: Vec<u32>,
+}
+
 /// What has been done on a device since it was opened: running totals of everything that
 /// runs on it. Take them before and after, and [`Counters::since`] is what lay between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -267,21 +321,26 @@ pub trait Executor {
         logits: LogitRows,
     ) -> LocalFuture<'a, Result<Vec<f32>>>;
 
-    /// As [`Executor::forward`], but draws the token after each row asked for where the
-    /// logits are, and returns the tokens alone: four bytes a row instead of a
-    /// vocabulary. `None`, and nothing has run, where an executor cannot.
+    /// One round of speculation where the logits are: runs `round.tokens` and the guesses
+    /// behind them (drafting them first, where a model guesses), draws the token after
+    /// the last of `tokens` and after every guess, and counts the guesses that were
+    /// drawn. Both caches then hold every token that was run, also behind a wrong guess:
+    /// the caller truncates. `None`, and nothing has run, where an executor cannot.
     ///
     /// # Errors
     /// As [`Executor::forward`].
-    fn forward_draw<'a>(
+    fn round<'a, 'g: 'a>(
         &'a mut self,
         cache: CacheId,
-        rows: &'a Rows,
-        wanted: LogitRows,
-        draw: &'a Draw,
-    ) -> LocalFuture<'a, Result<Option<Vec<u32>>>> {
-        let _ = (cache, rows, wanted, draw);
+        round: Round<'g>,
+    ) -> LocalFuture<'a, Result<Option<RoundResult>>> {
+        let _ = (cache, round);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// The executor as its own type, for another of that type to work with.
+    fn as_any_mut(&mut self) -> Option<&mut dyn Any> {
+        None
     }
 
     /// Running totals of the device it runs on, which others may share; `None` where

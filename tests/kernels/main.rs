@@ -20,5 +20,6 @@ mod elementwise;
 mod goldens;
 mod limits;
 mod projections;
+mod rounds;
 mod row_independence;
 mod sampling;

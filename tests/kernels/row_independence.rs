@@ -125,15 +125,15 @@ fn a_row_is_the_same_to_the_bit_whatever_runs_beside_it() {
         let mut random = Random::new(11);
         let case = one_layer(dtype, &mut random);
         let mut bench = case.compile_as(&gpu, cache_type, 256);
-        let tokens: Vec<u32> = (0..76).map(|_| random.bits() as u32 % 53).collect();
-        // Rows 60..76 cross the edge of a chunk of the cache.
+        let tokens: Vec<u32> = (0..77).map(|_| random.bits() as u32 % 53).collect();
+        // Rows 60..77 cross the edge of a chunk of the cache.
         let (prompt, rest) = tokens.split_at(60);
         bench.forward(&Rows::chain(prompt), LogitRows::None);
         let one_by_one: Vec<Vec<f32>> = rest
             .iter()
             .map(|t| bench.forward(&Rows::chain([*t]), LogitRows::All))
             .collect();
-        for n in 2..=16 {
+        for n in 2..=17 {
             bench.executor.truncate(bench.cache, prompt.len());
             for (i, rows) in rest.chunks(n).enumerate() {
                 let logits = bench.forward(&Rows::chain(rows), LogitRows::All);
@@ -145,7 +145,7 @@ fn a_row_is_the_same_to_the_bit_whatever_runs_beside_it() {
         // And as the only row asked for.
         bench.executor.truncate(bench.cache, prompt.len());
         let last = bench.forward(&Rows::chain(rest), LogitRows::Last);
-        assert_eq!(last, one_by_one[15], "{dtype}, the last of 16");
+        assert_eq!(last, one_by_one[16], "{dtype}, the last of 17");
     }
 }
 

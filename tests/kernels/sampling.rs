@@ -1,6 +1,6 @@
 //! `sample` against the CPU's sampler, which is the definition.
 
-use tandem::backend::{Draw, Executor, LogitRows, Rows};
+use tandem::backend::{Draw, Executor, Guesses, LogitRows, Round, Rows};
 use tandem::decode::sampling::{History, Sampler, SamplingParams};
 use tandem::format::DType;
 
@@ -55,11 +55,16 @@ fn sample_draws_what_the_cpu_draws() {
     ] {
         bench.executor.truncate(bench.cache, prompt.len());
         let before = gpu.counters();
-        let drawn = bench
-            .executor
-            .forward_draw(bench.cache, &rows, LogitRows::All, &draw);
-        let drawn = pollster::block_on(drawn).unwrap().unwrap();
-        assert_eq!(gpu.counters().since(&before).readback_bytes, 12 * 4);
+        let round = bench.executor.round(
+            bench.cache,
+            Round {
+                tokens: &rows.tokens[..1],
+                guesses: Guesses::Tokens(&rows.tokens[1..]),
+                draw: &draw,
+            },
+        );
+        let drawn = pollster::block_on(round).unwrap().unwrap().drawn;
+        assert_eq!(gpu.counters().since(&before).readback_bytes, 13 * 4);
         let mut sampler = Sampler::new(SamplingParams {
             temperature: draw.temperature,
             top_k: draw.top_k,

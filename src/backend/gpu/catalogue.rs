@@ -2,7 +2,7 @@
 //! browser: naga accepts WGSL that browsers refuse.
 
 use super::CacheType;
-use super::compile::{cached, kv_move, sample};
+use super::compile::{accept, cached, kv_move, sample};
 use super::device::Gpu;
 use super::launch::{Grid, specialised};
 use super::params;
@@ -37,6 +37,7 @@ pub async fn check_all(gpu: &Gpu) -> Result<usize> {
 
 fn catalogue() -> Vec<Variant> {
     let mut all = vec![
+        accept(),
         kv_move(),
         sample(),
         Variant::new("norm_add", params::NormAdd::WGSL),

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use super::super::Counters;
 use super::pipeline::{Kernel, Layout};
 use super::shader::Variant;
+use super::state::DRAWN_WORDS;
 use crate::error::{Code, Error, Result};
 
 /// How to choose and use an adapter.
@@ -51,6 +52,9 @@ pub struct Gpu {
     capabilities: Capabilities,
     failure: Failure,
     counters: Cell<Counters>,
+    /// Tokens drawn, by all that runs here: a draft leaves its guesses where the target
+    /// finds them (`state.rs` says where).
+    pub(super) drawn: wgpu::Buffer,
     pub(super) kernels: RefCell<BTreeMap<Variant, Rc<Kernel>>>,
     pub(super) layouts: RefCell<BTreeMap<String, Rc<Layout>>>,
 }
@@ -121,7 +125,14 @@ impl Gpu {
             subgroups,
             max_binding_bytes,
         };
+        let drawn = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("drawn"),
+            size: DRAWN_WORDS as u64 * 4,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
         Ok(Rc::new(Self {
+            drawn,
             device,
             queue,
             capabilities,

@@ -4,11 +4,11 @@ use std::ops::RangeInclusive;
 
 use super::shader::Variant;
 
-/// Rows a matvec takes at once, and so the most rows whose results are the same to the
-/// bit whatever runs beside them.
+/// Rows a matvec takes at once.
 pub const TILE_ROWS: usize = 16;
-/// Rows whose logits one pass can give.
-pub const LOGITS_ROWS: usize = TILE_ROWS;
+/// Rows whose logits one pass can give, and whose results are the same to the bit
+/// whatever runs beside them: the longest proposal and the token before it.
+pub const LOGITS_ROWS: usize = 17;
 /// Threads a workgroup, in every kernel.
 pub const THREADS: usize = 64;
 /// Workgroups along one dimension of a launch (WebGPU's default limit).
@@ -52,6 +52,8 @@ pub struct Step {
     pub grid: Grid,
     /// Everything but the cache.
     pub group: wgpu::BindGroup,
+    /// Whether `group` binds a state, at an offset.
+    pub has_state: bool,
     /// The layer whose cache is bound, and whether it is written.
     pub cache: Option<(usize, bool)>,
     /// Which rows.

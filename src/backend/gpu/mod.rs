@@ -3,7 +3,8 @@
 //! A plan is compiled once: weights are repacked and uploaded ([`weights`]), every op
 //! gets its buffers and bind groups ([`compile`], [`launch`]), and a list of launches is made per row
 //! count. A pass then writes a few words of state and replays the list in one compute
-//! pass and one submission ([`executor`]); nothing is created.
+//! pass and one submission ([`executor`], [`pass`]); nothing is created. A round of speculation
+//! is the draft's passes and the target's in one submission ([`round`]).
 //!
 //! Shaders are WGSL files with a few directives ([`shader`]); a variant is compiled when a
 //! row count first needs it ([`pipeline`]).
@@ -11,13 +12,17 @@
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod cache;
 mod catalogue;
 mod compile;
 mod device;
 mod executor;
+mod inspect;
 mod launch;
 mod params;
+mod pass;
 mod pipeline;
+mod round;
 mod shader;
 mod state;
 mod weights;

@@ -11,6 +11,9 @@ use super::device::Gpu;
 use super::shader::Variant;
 use crate::error::{Code, Error, Result};
 
+/// The binding that moves from pass to pass of a round: bound with an offset.
+const STATE: &str = "state";
+
 /// How a shader uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -33,6 +36,13 @@ pub struct Layout {
     slots: Vec<Slot>,
     groups: Vec<wgpu::BindGroupLayout>,
     pipeline: wgpu::PipelineLayout,
+}
+
+impl Layout {
+    /// Whether it binds a state, and so takes an offset.
+    pub fn has_state(&self) -> bool {
+        self.slots.iter().any(|slot| slot.name == STATE)
+    }
 }
 
 /// A compiled variant.
@@ -159,7 +169,7 @@ impl Gpu {
                             read_only: kind == Kind::Read,
                         },
                     },
-                    has_dynamic_offset: false,
+                    has_dynamic_offset: slot.name == STATE,
                     min_binding_size: None,
                 },
                 count: None,

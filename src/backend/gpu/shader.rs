@@ -21,6 +21,7 @@ use crate::error::{Code, Error, Result};
 
 /// The kernels, one file each.
 const KERNELS: &[(&str, &str)] = &[
+    ("accept", include_str!("../../../shaders/accept.wgsl")),
     ("attention", include_str!("../../../shaders/attention.wgsl")),
     (
         "attention_merge",
@@ -106,6 +107,10 @@ const SHARED: &[(&str, &str)] = &[
         include_str!("../../../shaders/shared/softcap.wgsl"),
     ),
     ("state", include_str!("../../../shaders/shared/state.wgsl")),
+    (
+        "tokens",
+        include_str!("../../../shaders/shared/tokens.wgsl"),
+    ),
     (
         "weights",
         include_str!("../../../shaders/shared/weights.wgsl"),

@@ -3,23 +3,51 @@
 //!
 //! All words are `u32`. A header, then two words a row (its token and its depth), then,
 //! for tree passes, a table `[row, depth]` of the rows on each row's path.
+//!
+//! A round of speculation is several passes in one submission. Each has a state of its
+//! own, a [`SLOT_WORDS`] after the one before, and binds the buffer from there on: so few
+//! rows need nothing of what the next slot overwrites. A row whose token an earlier
+//! pass draws names the place in the device's `drawn` buffer instead ([`DRAWN`]).
 
 pub use super::super::MAX_TREE_ROWS;
-use super::super::Rows;
+use super::super::{Draw, Rows};
+use super::launch::LOGITS_ROWS;
 
 /// Rows one pass can take: the chunk a prompt is cut into.
 pub const MAX_ROWS: usize = 256;
 
 const ROWS: usize = 16;
 const PATHS: usize = ROWS + 2 * MAX_ROWS;
-/// The buffer's length.
+/// Length of what a pass binds.
 pub const WORDS: usize = PATHS + MAX_TREE_ROWS * MAX_TREE_ROWS;
+/// From one pass of a round to the next: WebGPU's alignment of bindings' offsets.
+pub const SLOT_WORDS: usize = 64;
+const _: () = assert!(
+    ROWS + 2 * LOGITS_ROWS <= SLOT_WORDS,
+    "a pass of a round needs more"
+);
+/// Passes of a round that share a state buffer.
+pub const MAX_SLOTS: usize = 16;
+/// The buffer's length.
+pub const BUFFER_WORDS: usize = WORDS + (MAX_SLOTS - 1) * SLOT_WORDS;
+
+/// Set in a row's token: the rest is a place in the `drawn` buffer, where the token is.
+pub const DRAWN: u32 = 1 << 31;
+/// Where in `drawn` a round's draft leaves its guesses; the target's draws stand at 0.
+pub const DRAWN_GUESSES: usize = 32;
+/// Where in `drawn` the outcome of a round stands: how many guesses were right, then the
+/// target's draws.
+pub const DRAWN_OUTCOME: usize = 64;
+/// Length of `drawn`.
+pub const DRAWN_WORDS: usize = 96;
 
 /// Offsets, for the shaders (`shared/state.wgsl` gives them names and meanings).
 pub const DEFINES: &[(&str, u32)] = &[
     ("STATE_ROWS", ROWS as u32),
     ("STATE_PATHS", PATHS as u32),
     ("STATE_PATH_STRIDE", MAX_TREE_ROWS as u32),
+    ("DRAWN", DRAWN),
+    ("DRAWN_OUTCOME", DRAWN_OUTCOME as u32),
 ];
 
 /// What one pass writes into the state before it runs.
@@ -39,6 +67,8 @@ pub struct Pass<'a> {
     pub first_logits: usize,
     /// How many rows' logits are wanted.
     pub n_logits: usize,
+    /// How tokens are drawn from those logits, and where in `drawn` the first goes.
+    pub draw: Option<(&'a Draw, usize)>,
 }
 
 impl Pass<'_> {
@@ -47,9 +77,9 @@ impl Pass<'_> {
         !self.rows.parents.is_empty()
     }
 
-    /// Header and rows, as they stand from word 0.
+    /// Appends header and rows, as they stand from word 0 of the pass's state.
     pub fn words(&self, out: &mut Vec<u32>) {
-        out.clear();
+        let start = out.len();
         let n_before = self.rows.n_before();
         let header = [
             self.n,
@@ -60,7 +90,11 @@ impl Pass<'_> {
             self.n_logits,
         ];
         out.extend(header.map(|n| n as u32));
-        out.resize(ROWS, 0);
+        if let Some((draw, at)) = self.draw {
+            out.push(at as u32);
+            out.extend(draw_words(draw));
+        }
+        out.resize(start + ROWS, 0);
         for r in self.first..self.first + self.n {
             out.push(self.rows.tokens[r]);
             out.push(self.rows.depth(r) as u32);
@@ -87,6 +121,29 @@ impl Pass<'_> {
     }
 }
 
+/// What `sample.wgsl` reads of a request.
+fn draw_words(draw: &Draw) -> [u32; 6] {
+    let inverse = if draw.temperature > 0.0 {
+        1.0 / draw.temperature
+    } else {
+        0.0
+    };
+    // Far below any score, and a number: a logarithm of nothing is not.
+    let ln_min_p = if draw.min_p > 0.0 {
+        draw.min_p.ln()
+    } else {
+        -1e30
+    };
+    [
+        f32::to_bits(inverse),
+        draw.top_p.to_bits(),
+        ln_min_p.to_bits(),
+        u32::try_from(draw.top_k).unwrap_or(u32::MAX),
+        draw.seed as u32,
+        (draw.seed >> 32) as u32,
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +162,7 @@ mod tests {
             len: 7,
             first_logits: 0,
             n_logits: 5,
+            draw: None,
         };
         let mut words = Vec::new();
         pass.words(&mut words);
@@ -132,6 +190,7 @@ mod tests {
             len: 9,
             first_logits: 0,
             n_logits: 3,
+            draw: None,
         };
         let mut words = Vec::new();
         pass.words(&mut words);

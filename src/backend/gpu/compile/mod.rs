@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::super::plan::{Heads, Linear, Op, Plan, Rope, WeightId};
 use super::CacheType;
 use super::device::Gpu;
-use super::launch::{LOGITS_ROWS, Step, TILE_ROWS};
+use super::launch::{LOGITS_ROWS, Step};
 use super::params;
 use super::pipeline::Layout;
 use super::shader::Variant;
@@ -48,14 +48,12 @@ pub struct Compiled {
     pub bytes: u64,
 }
 
-/// Where tokens are drawn.
+/// What the kernels bind that turn logits into tokens.
 pub struct Sample {
-    /// What the kernel binds.
-    pub group: wgpu::BindGroup,
-    /// How to draw (`sample.wgsl`).
-    pub draw: wgpu::Buffer,
-    /// The tokens.
-    pub drawn: wgpu::Buffer,
+    /// `sample`'s.
+    pub sample: wgpu::BindGroup,
+    /// `accept`'s.
+    pub accept: wgpu::BindGroup,
 }
 
 /// Vectors of four words a cached head takes.
@@ -90,6 +88,11 @@ pub fn cached(variant: Variant, cache_type: CacheType, head_dim: usize) -> Varia
 /// The variant that draws tokens.
 pub fn sample() -> Variant {
     Variant::new("sample", params::Sample::WGSL)
+}
+
+/// The variant that ends a round.
+pub fn accept() -> Variant {
+    Variant::new("accept", "")
 }
 
 /// The variant that moves tokens inside a cache.
@@ -137,6 +140,18 @@ struct Common {
     state: wgpu::Buffer,
     partial: wgpu::Buffer,
 }
+
+impl Common {
+    /// The state of a pass: the dynamic offset says which.
+    fn state(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: &self.state,
+            offset: 0,
+            size: wgpu::BufferSize::new(state::WORDS as u64 * 4),
+        }
+    }
+}
+
 impl<'a> Builder<'a> {
     fn new(
         gpu: &'a Gpu,
@@ -264,7 +279,7 @@ impl<'a> Builder<'a> {
         let each = ops.map(|op| match op {
             Op::Attention { heads, .. } => {
                 let vectors = self.q_vectors(heads) + 1;
-                TILE_ROWS * heads.n_heads * self.n_splits() * vectors * 16
+                LOGITS_ROWS * heads.n_heads * self.n_splits() * vectors * 16
             }
             _ => 0,
         });
@@ -298,7 +313,7 @@ impl<'a> Builder<'a> {
                     }
                 })
                 .collect(),
-            state: self.gpu.storage("state", state::WORDS as u64 * 4),
+            state: self.gpu.storage("state", state::BUFFER_WORDS as u64 * 4),
             partial: self.gpu.storage("attention splits", self.partial_bytes()),
         };
         let common = self.gpu.guarded("scratch", make).await?;
@@ -361,17 +376,16 @@ impl<'a> Builder<'a> {
     fn sampler(&mut self, common: &Common, logits: usize) -> Result<Sample> {
         let n_vocab = self.plan.n_vocab as u32;
         let params = self.uniform(params::Sample { n_vocab });
-        let draw = self.gpu.storage("draw", 32);
-        let drawn = self.gpu.storage("drawn", LOGITS_ROWS as u64 * 4);
         let bound = [
             ("params", params.binding()),
-            ("state", whole(&common.state)),
+            ("state", common.state()),
             ("logits", whole(&common.buffers[logits])),
-            ("draw", whole(&draw)),
-            ("drawn", whole(&drawn)),
+            ("drawn", whole(&self.gpu.drawn)),
         ];
-        let layout = self.gpu.layout(&sample())?;
-        let group = self.gpu.bind(&layout, 0, &bound)?;
-        Ok(Sample { group, draw, drawn })
+        let group = |variant| self.gpu.bind(&*self.gpu.layout(&variant)?, 0, &bound);
+        Ok(Sample {
+            sample: group(sample())?,
+            accept: group(accept())?,
+        })
     }
 }

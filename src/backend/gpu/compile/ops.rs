@@ -3,7 +3,7 @@
 use super::super::super::plan::{
     Activation, BufferId, Heads, Linear, Norm, Op, QkNormSpan, Rope, RopePairing,
 };
-use super::super::launch::{Grid, LOGITS_ROWS, Over, Step, THREADS, TILE_ROWS, specialised};
+use super::super::launch::{Grid, LOGITS_ROWS, Over, Step, THREADS, specialised};
 use super::super::params;
 use super::super::pipeline::Bound;
 use super::super::shader::Variant;
@@ -37,10 +37,11 @@ impl Builder<'_> {
                             Variant::new("embed", params::Embed::WGSL).formatted(matrix.format);
                         let bound = [
                             ("params", params.binding()),
-                            ("state", whole(&common.state)),
+                            ("state", common.state()),
                             ("w4", whole(&segment.buffer)),
                             ("w1", whole(&segment.buffer)),
                             ("out", buffer(out)),
+                            ("drawn", whole(&self.gpu.drawn)),
                         ];
                         let grid = Grid::Each(matrix.n_blocks().div_ceil(THREADS) as u32);
                         self.step(variant, grid, &bound, None)?;
@@ -194,7 +195,7 @@ impl Builder<'_> {
                 }
                 let mut bound = vec![
                     ("params", params.binding()),
-                    ("state", whole(&common.state)),
+                    ("state", common.state()),
                     ("qkv", buffer(qkv)),
                 ];
                 bound.extend(places.iter().map(|(name, place)| (*name, place.binding())));
@@ -233,7 +234,7 @@ impl Builder<'_> {
                 let x = (heads.n_kv_heads * shared_by.div_ceil(tile)) as u32;
                 let bound = [
                     ("params", params.binding()),
-                    ("state", whole(&common.state)),
+                    ("state", common.state()),
                     ("qkv", buffer(qkv)),
                     ("splits", whole(&common.partial)),
                     ("out", buffer(out)),
@@ -254,7 +255,7 @@ impl Builder<'_> {
                     tokens: 64 * chunks,
                 };
                 let step = self.step(split, grid, &bound, cache)?;
-                step.rows = 1..=TILE_ROWS;
+                step.rows = 1..=LOGITS_ROWS;
                 step.cache_bytes = 2 * 16 * width as u64;
                 let merge = cached(
                     Variant::new("attention_merge", params::Attention::WGSL),
@@ -263,11 +264,11 @@ impl Builder<'_> {
                 )
                 .with("CHUNKS", chunks);
                 let grid = Grid::Each(heads.n_heads as u32);
-                self.step(merge, grid, &bound, None)?.rows = 1..=TILE_ROWS;
+                self.step(merge, grid, &bound, None)?.rows = 1..=LOGITS_ROWS;
 
                 // Many: the rows are enough.
                 let step = self.step(attention, Grid::Each(x), &bound, cache)?;
-                step.rows = TILE_ROWS + 1..=MAX_ROWS;
+                step.rows = LOGITS_ROWS + 1..=MAX_ROWS;
                 step.cache_bytes = 2 * 16 * width as u64;
                 Ok(())
             }
@@ -317,7 +318,7 @@ impl Builder<'_> {
                 let mut bound = bound.to_vec();
                 bound.extend([
                     ("params", params.binding()),
-                    ("state", whole(&common.state)),
+                    ("state", common.state()),
                     ("w4", whole(&segment.buffer)),
                     ("w1", whole(&segment.buffer)),
                 ]);
@@ -351,6 +352,7 @@ impl Builder<'_> {
             variant,
             grid,
             group: self.gpu.bind(&layout, 0, bound)?,
+            has_state: layout.has_state(),
             cache,
             over: Over::Rows,
             rows: 1..=MAX_ROWS,

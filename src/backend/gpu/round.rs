@@ -1,0 +1,203 @@
+//! A round of speculation in one submission: the draft's steps, the target's pass over
+//! their guesses, the draws, and which guesses were right.
+//!
+//! Nothing comes back in between. A draft's draw stays on the device, where the next step
+//! and the target's pass find it ([`super::state::DRAWN`]); the states of all passes are
+//! written ahead. What comes back is the number of right guesses and the target's draws.
+
+use std::rc::Rc;
+
+use super::super::{CacheId, Draw, Guesses, Round, RoundResult, Rows};
+use super::GpuExecutor;
+use super::executor::word;
+use super::launch::LOGITS_ROWS;
+use super::pass::{Program, check_rows};
+use super::state::{DRAWN, DRAWN_GUESSES, DRAWN_OUTCOME, MAX_SLOTS, Pass};
+use crate::error::{Code, Error, Result};
+
+/// A draft that is to run beside the target.
+struct DraftRun<'a> {
+    executor: &'a mut GpuExecutor,
+    cache: CacheId,
+    /// Tokens in its cache.
+    len: usize,
+    /// What each step runs: what follows the cache, then a drawn token at a time.
+    steps: Vec<Rows>,
+    /// The kernels of the first step, and of any other.
+    programs: [Rc<Program>; 2],
+}
+
+impl<'a> DraftRun<'a> {
+    /// `None` where the model is not one of this device.
+    async fn new(target: &GpuExecutor, guesses: Guesses<'a>) -> Result<Option<Self>> {
+        let Guesses::Model {
+            executor,
+            cache,
+            tokens,
+            num_tokens,
+        } = guesses
+        else {
+            return Ok(None);
+        };
+        let own = executor
+            .as_any_mut()
+            .and_then(|any| any.downcast_mut::<GpuExecutor>());
+        let Some(executor) = own.filter(|own| Rc::ptr_eq(&own.gpu, &target.gpu)) else {
+            return Ok(None);
+        };
+        if executor.compiled.sample.is_none()
+            || num_tokens == 0
+            || num_tokens > MAX_SLOTS
+            || tokens.len() > LOGITS_ROWS
+        {
+            return Ok(None);
+        }
+        let first = Rows::chain(tokens);
+        let len = executor.cache(cache).len;
+        let more = num_tokens - 1;
+        let room = executor.capacity_tokens.saturating_sub(more);
+        check_rows(&first, len, room, executor.n_vocab)?;
+        let drawn = (0..more).map(|i| Rows::chain([DRAWN | (DRAWN_GUESSES + i) as u32]));
+        let programs = [
+            executor.program(tokens.len(), 1).await?,
+            executor.program(1, 1).await?,
+        ];
+        Ok(Some(Self {
+            cache,
+            len,
+            steps: std::iter::once(first).chain(drawn).collect(),
+            programs,
+            executor,
+        }))
+    }
+
+    /// Tokens in its cache when all steps have run.
+    fn len_after(&self) -> usize {
+        self.len + self.steps.iter().map(Rows::len).sum::<usize>()
+    }
+
+    /// Launches every step.
+    fn replay(&mut self, compute: &mut wgpu::ComputePass<'_>, draw: &Draw) {
+        let mut len = self.len;
+        let passes = self.steps.iter().enumerate().map(|(i, rows)| {
+            let pass = Pass {
+                rows,
+                first: 0,
+                n: rows.len(),
+                len,
+                first_logits: rows.len() - 1,
+                n_logits: 1,
+                draw: Some((draw, DRAWN_GUESSES + i)),
+            };
+            len += rows.len();
+            pass
+        });
+        let passes: Vec<Pass<'_>> = passes.collect();
+        self.executor.write_states(&passes);
+        for (slot, pass) in passes.iter().enumerate() {
+            let program = &self.programs[slot.min(1)];
+            self.executor
+                .replay(compute, self.cache, slot, pass, program);
+        }
+    }
+}
+
+impl GpuExecutor {
+    pub(super) async fn run_round(
+        &mut self,
+        id: CacheId,
+        round: Round<'_>,
+    ) -> Result<Option<RoundResult>> {
+        self.gpu.check()?;
+        let Round {
+            tokens,
+            guesses,
+            draw,
+        } = round;
+        let n = tokens.len() + guesses.len();
+        if self.compiled.sample.is_none() || tokens.is_empty() || n > LOGITS_ROWS {
+            return Ok(None);
+        }
+        let len = self.cache(id).len;
+        let mut rows = Rows::chain(tokens);
+        let n_guesses = guesses.len();
+        let mut draft = match guesses {
+            Guesses::Tokens(tokens) => {
+                rows.tokens.extend_from_slice(tokens);
+                check_rows(&rows, len, self.capacity_tokens, self.n_vocab)?;
+                None
+            }
+            Guesses::Model { .. } => {
+                let room = self.capacity_tokens.saturating_sub(n_guesses);
+                check_rows(&rows, len, room, self.n_vocab)?;
+                let drawn = (0..n_guesses).map(|i| DRAWN | (DRAWN_GUESSES + i) as u32);
+                rows.tokens.extend(drawn);
+                match DraftRun::new(self, guesses).await? {
+                    Some(draft) => Some(draft),
+                    None => return Ok(None),
+                }
+            }
+        };
+
+        let pass = Pass {
+            rows: &rows,
+            first: 0,
+            n,
+            len,
+            first_logits: tokens.len() - 1,
+            n_logits: n_guesses + 1,
+            draw: Some((draw, 0)),
+        };
+        let program = self.program(n, n_guesses + 1).await?;
+        let bytes = self.submit_round(id, &pass, &program, draft.as_mut(), draw);
+        let read = self.gpu.read(&self.staging, bytes).await?;
+        let mut words = read.chunks_exact(4).map(word);
+        let num_accepted_tokens = words.next().map_or(0, |n| n as usize);
+        let drawn: Vec<u32> = words.collect();
+        let follow = drawn.iter().take(num_accepted_tokens + 1);
+        if follow.clone().any(|token| *token as usize >= self.n_vocab) {
+            let detail = "no token could be drawn: a logit is not a number";
+            return Err(Error::new(Code::NotFinite, "logits", detail));
+        }
+        self.cache_mut(id).len = len + n;
+        if let Some(draft) = draft {
+            draft.executor.cache_mut(draft.cache).len = draft.len_after();
+        }
+        Ok(Some(RoundResult {
+            num_accepted_tokens,
+            drawn,
+        }))
+    }
+
+    /// Submits the draft's passes and the target's; gives how many bytes of the staging
+    /// buffer are the outcome.
+    fn submit_round(
+        &mut self,
+        id: CacheId,
+        pass: &Pass<'_>,
+        program: &Program,
+        draft: Option<&mut DraftRun<'_>>,
+        draw: &Draw,
+    ) -> u64 {
+        self.write_states(std::slice::from_ref(pass));
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut compute = encoder.begin_compute_pass(&Default::default());
+            if let Some(draft) = draft {
+                draft.replay(&mut compute, draw);
+            }
+            self.replay(&mut compute, id, 0, pass, program);
+            if let Some(groups) = &self.compiled.sample {
+                compute.set_pipeline(&self.accept.pipeline);
+                compute.set_bind_group(0, &groups.accept, &[0]);
+                compute.dispatch_workgroups(1, 1, 1);
+            }
+        }
+        let bytes = (1 + pass.n_logits) as u64 * 4;
+        let from = (DRAWN_OUTCOME * 4) as u64;
+        encoder.copy_buffer_to_buffer(&self.gpu.drawn, from, &self.staging, 0, bytes);
+        self.gpu.count(|c| c.dispatches += 1);
+        self.gpu.submit(encoder);
+        bytes
+    }
+}
