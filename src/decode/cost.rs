@@ -10,7 +10,7 @@
 
 use super::draft::MAX_DRAFT_TOKENS;
 use super::round::Clock;
-use crate::backend::{Executor, LogitRows, Rows};
+use crate::backend::{CacheId, Draw, Executor, Guesses, LogitRows, Round, Rows};
 use crate::error::Result;
 
 /// Weight of a new measurement in a moving average of seconds.
@@ -78,6 +78,14 @@ impl Costs {
         }
     }
 
+    /// What drafting and the pass took each of a round that took `seconds`, where nobody
+    /// could look at a clock in between: in the proportion of what is known so far.
+    pub fn shares(&self, num_draft_tokens: usize, rows: usize, seconds: f64) -> (f64, f64) {
+        let draft_s = num_draft_tokens as f64 * self.draft_step_s();
+        let drafting = draft_s / (draft_s + self.pass_s(rows));
+        (seconds * drafting, seconds * (1.0 - drafting))
+    }
+
     /// Seconds of a target pass over `rows` rows: measured, or read off the line
     /// through the nearest measurements, or half a pass more for every row.
     pub fn pass_s(&self, rows: usize) -> f64 {
@@ -111,6 +119,8 @@ impl Costs {
 
 /// Row counts that the warm-up times; the others are read off the line between them.
 const WARM_UP_ROWS: [usize; 4] = [1, 2, 4, 8];
+/// Tokens that the draft guesses in the round that the warm-up times.
+const WARM_UP_DRAFT: usize = 3;
 
 /// Times passes of target and draft on this device, each the better of two after one
 /// that is not counted, and leaves their caches as they were.
@@ -129,29 +139,118 @@ pub async fn warm_up(
         }
     }
     if let Some(draft) = draft {
-        costs.observe_draft(1, time_pass(draft, 1, clock).await?);
+        let step_s = match time_round(target, Some(draft), WARM_UP_DRAFT + 1, clock).await? {
+            // What a round takes beyond its pass.
+            Some(round_s) => {
+                let drafting_s = round_s - costs.pass_s(WARM_UP_DRAFT + 1);
+                drafting_s.max(0.01 * round_s) / WARM_UP_DRAFT as f64
+            }
+            None => time_pass(draft, 1, clock).await?,
+        };
+        costs.observe_draft(1, step_s);
     }
     Ok(costs)
 }
 
+/// A pass as decoding runs it: on the device, with the draws, where that is possible.
 async fn time_pass(executor: &mut dyn Executor, rows: usize, clock: &Clock) -> Result<f64> {
+    if let Some(seconds) = time_round(executor, None, rows, clock).await? {
+        return Ok(seconds);
+    }
     let cache = executor.new_cache()?;
+    let done = time_forward(executor, cache, rows, clock).await;
+    executor.drop_cache(cache);
+    done
+}
+
+async fn time_forward(
+    executor: &mut dyn Executor,
+    cache: CacheId,
+    rows: usize,
+    clock: &Clock,
+) -> Result<f64> {
     let rows = Rows::chain(vec![0; rows]);
     let mut best = f64::INFINITY;
     for run in 0..3 {
         executor.truncate(cache, 0);
         let start_s = clock();
-        let done = executor.forward(cache, &rows, LogitRows::All).await;
-        if let Err(error) = done {
-            executor.drop_cache(cache);
-            return Err(error);
+        executor.forward(cache, &rows, LogitRows::All).await?;
+        if run > 0 {
+            best = best.min(clock() - start_s);
+        }
+    }
+    Ok(best)
+}
+
+/// A round on the device over so many rows, whose guesses the draft draws or anyone
+/// knows; `None` where the device runs no rounds.
+async fn time_round(
+    target: &mut dyn Executor,
+    draft: Option<&mut dyn Executor>,
+    rows: usize,
+    clock: &Clock,
+) -> Result<Option<f64>> {
+    let cache = target.new_cache()?;
+    let done = match draft {
+        None => time_rounds(target, cache, None, rows, clock).await,
+        Some(draft) => match draft.new_cache() {
+            Ok(own) => {
+                let both: Option<(&mut dyn Executor, CacheId)> = Some((&mut *draft, own));
+                let done = time_rounds(target, cache, both, rows, clock).await;
+                draft.drop_cache(own);
+                done
+            }
+            Err(error) => Err(error),
+        },
+    };
+    target.drop_cache(cache);
+    done
+}
+
+async fn time_rounds(
+    target: &mut dyn Executor,
+    cache: CacheId,
+    mut draft: Option<(&mut dyn Executor, CacheId)>,
+    rows: usize,
+    clock: &Clock,
+) -> Result<Option<f64>> {
+    let tokens = vec![0; rows];
+    let draw = Draw {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        seed: 0,
+    };
+    let mut best = f64::INFINITY;
+    for run in 0..3 {
+        target.truncate(cache, 0);
+        let guesses = match &mut draft {
+            None => Guesses::Tokens(&tokens[1..]),
+            Some((executor, cache)) => {
+                executor.truncate(*cache, 0);
+                Guesses::Model {
+                    executor: *executor,
+                    cache: *cache,
+                    tokens: &tokens[..1],
+                    num_tokens: rows - 1,
+                }
+            }
+        };
+        let round = Round {
+            tokens: &tokens[..1],
+            guesses,
+            draw: &draw,
+        };
+        let start_s = clock();
+        if target.round(cache, round).await?.is_none() {
+            return Ok(None);
         }
         if run > 0 {
             best = best.min(clock() - start_s);
         }
     }
-    executor.drop_cache(cache);
-    Ok(best)
+    Ok(Some(best))
 }
 
 fn average(slot: &mut f64, seconds: f64) {

@@ -19,6 +19,7 @@
 
 pub mod constraint;
 pub mod cost;
+mod device;
 pub mod draft;
 pub mod generate;
 pub mod history;

@@ -1,5 +1,6 @@
 //! How tokens are drawn: the numbers a request may set, and their ranges.
 
+use crate::backend::Draw;
 use crate::error::{Code, Error, Result};
 
 /// How tokens are drawn. The default is greedy.
@@ -143,6 +144,22 @@ impl SamplingParams {
             )?;
         }
         Ok(())
+    }
+
+    /// The same for a device, which draws from a row's logits and nothing else; `None`
+    /// where it takes more.
+    pub fn on_device(&self) -> Option<Draw> {
+        let plain = self.typical_p >= 1.0
+            && !self.has_penalties()
+            && self.dry.is_none()
+            && self.logit_bias.is_empty();
+        plain.then_some(Draw {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            seed: self.seed,
+        })
     }
 
     pub(super) fn has_penalties(&self) -> bool {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use super::constraint::Constraint;
 use super::cost::{Choice, Costs, DraftLength, Observed, Planner};
+use super::device::DeviceUse;
 use super::draft::{Draft, Drafter, Proposal, Source};
 use super::sampling::{History, Sampler, logprobs};
 use super::sequence::Sequence;
@@ -76,7 +77,13 @@ pub struct Speculation {
 
 impl Speculation {
     /// Takes note of a round that made so many tokens.
-    fn note(&mut self, num_tokens: usize, num_verified: usize, num_accepted: usize, seconds: f64) {
+    pub(super) fn note(
+        &mut self,
+        num_tokens: usize,
+        num_verified: usize,
+        num_accepted: usize,
+        seconds: f64,
+    ) {
         self.num_tokens += num_tokens;
         self.decode_s += seconds;
         if num_verified == 0 {
@@ -111,15 +118,16 @@ pub struct Decoder<'d> {
     pub history: History,
     /// Whoever drafts, if anyone.
     pub drafter: Option<Box<dyn Drafter + 'd>>,
-    sampler: Sampler,
-    verification: Verification,
+    pub(super) sampler: Sampler,
+    pub(super) verification: Verification,
     pub(super) constraint: Option<Constraint>,
-    planner: Planner,
-    stop_ids: Vec<u32>,
-    wanted: LogprobsWanted,
-    clock: Clock,
-    stats: Speculation,
+    pub(super) planner: Planner,
+    pub(super) stop_ids: Vec<u32>,
+    pub(super) wanted: LogprobsWanted,
+    pub(super) clock: Clock,
+    pub(super) stats: Speculation,
     last_choice: Option<Choice>,
+    pub(super) device: DeviceUse,
 }
 
 /// What a [`Decoder`] is made of.
@@ -161,6 +169,7 @@ impl<'d> Decoder<'d> {
             clock: parts.clock,
             stats: Speculation::default(),
             last_choice: None,
+            device: DeviceUse::default(),
         }
     }
 
@@ -244,6 +253,10 @@ impl<'d> Decoder<'d> {
             },
         };
         self.last_choice = Some(choice);
+        let on_device = self.device_round(executor, sequence, choice.num_draft_tokens, max_tokens);
+        if let Some(made) = on_device.await? {
+            return Ok(made);
+        }
 
         let start_s = (self.clock)();
         let proposal = self.propose(choice.num_draft_tokens).await?;

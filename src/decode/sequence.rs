@@ -52,6 +52,42 @@ impl Sequence {
         }
     }
 
+    /// The executor's name for the cache.
+    pub(super) fn cache(&self) -> CacheId {
+        self.cache
+    }
+
+    /// Takes note that the cache begins with `tokens`, some of which it was given
+    /// elsewhere, and forgets what is behind them.
+    pub(super) fn hold(&mut self, executor: &mut dyn Executor, tokens: &[u32]) {
+        self.tokens.truncate(tokens.len());
+        self.tokens.extend_from_slice(&tokens[self.tokens.len()..]);
+        executor.truncate(self.cache, tokens.len());
+    }
+
+    /// Makes the cache a proper prefix of `tokens` that lacks at most `max_missing`, and
+    /// returns its length.
+    ///
+    /// # Errors
+    /// As [`Sequence::feed`].
+    pub(super) async fn approach(
+        &mut self,
+        executor: &mut dyn Executor,
+        tokens: &[u32],
+        max_missing: usize,
+    ) -> Result<usize> {
+        let kept = self.keep_common_prefix(executor, tokens);
+        let mut kept = kept.min(tokens.len() - 1);
+        self.truncate(executor, kept);
+        while tokens.len() - kept > max_missing {
+            let end = (kept + PREFILL_CHUNK_TOKENS).min(tokens.len() - 1);
+            self.feed(executor, &tokens[kept..end], LogitRows::None)
+                .await?;
+            kept = end;
+        }
+        Ok(kept)
+    }
+
     /// A copy that goes its own way.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ mod common;
 mod expected;
 #[path = "../common/golden.rs"]
 mod golden;
+#[path = "../common/speculation.rs"]
+mod speculation_cases;
 
 mod attention;
 mod bench;
@@ -23,3 +25,4 @@ mod projections;
 mod rounds;
 mod row_independence;
 mod sampling;
+mod speculation;

@@ -10,6 +10,9 @@ use wasm_bindgen_test::wasm_bindgen_test;
 mod expected;
 #[path = "../common/golden.rs"]
 mod golden;
+#[cfg(feature = "gpu")]
+#[path = "../common/speculation.rs"]
+mod speculation;
 
 /// A file of a golden, as bytes that are part of the test.
 macro_rules! golden_file {
@@ -66,6 +69,33 @@ async fn architectures_on_the_gpu_give_the_logits_of_transformers() {
     }
     case!("gemma3");
     case!("qwen3");
+}
+
+#[cfg(feature = "gpu")]
+#[wasm_bindgen_test]
+async fn speculation_on_the_device_never_changes_the_text() {
+    use tandem::backend::gpu::Gpu;
+    let gpu = match Gpu::open(&Default::default()).await {
+        Ok(gpu) => gpu,
+        Err(error) => return crate::skip("gpu", &error.to_string()),
+    };
+    macro_rules! shipped {
+        ($file:literal) => {{
+            let bytes = include_bytes!(concat!("../../models/", $file));
+            let file = MemorySource::new($file, bytes.to_vec());
+            Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap()
+        }};
+    }
+    let comparison = speculation::Comparison {
+        gpu,
+        target: &shipped!("tandem-target-q8_0.gguf"),
+        draft: &shipped!("tandem-draft-q8_0.gguf"),
+        temperatures: &[0.7],
+        lengths: &[3],
+        max_tokens: 12,
+    };
+    let accepted = comparison.assert_same_words().await;
+    assert!(accepted > 0, "no draft was accepted");
 }
 
 /// `TANDEM_SHARED_URL`, when this was compiled, says where the shared folder is served.

@@ -13,6 +13,8 @@ pub use ngram::NgramDrafter;
 
 use super::constraint::Constraint;
 use super::sampling::{Distribution, History, Sampler};
+use super::sequence::Sequence;
+use crate::backend::Executor;
 use crate::error::Result;
 use crate::format::LocalFuture;
 
@@ -97,6 +99,24 @@ pub trait Drafter {
     /// # Errors
     /// What an executor reports.
     fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>>;
+
+    /// As [`Drafter::propose`], but leaves out what [`Drafter::model`] would propose: that
+    /// is for the device to draw.
+    ///
+    /// # Errors
+    /// What an executor reports.
+    fn propose_without_model<'a>(
+        &'a mut self,
+        draft: &'a mut Draft<'_>,
+    ) -> LocalFuture<'a, Result<Proposal>> {
+        self.propose(draft)
+    }
+
+    /// The model that guesses where nothing better is proposed, and its sequence, if its
+    /// guesses are draws with the target's noise.
+    fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
+        None
+    }
 }
 
 /// The first of several drafters that has anything to say.
@@ -114,5 +134,25 @@ impl Drafter for FirstOf<'_> {
             }
             Ok(last)
         })
+    }
+
+    fn propose_without_model<'a>(
+        &'a mut self,
+        draft: &'a mut Draft<'_>,
+    ) -> LocalFuture<'a, Result<Proposal>> {
+        Box::pin(async move {
+            let mut last = Proposal::certain(Source::Target, Vec::new());
+            for drafter in &mut self.0 {
+                last = drafter.propose_without_model(draft).await?;
+                if !last.tokens.is_empty() {
+                    break;
+                }
+            }
+            Ok(last)
+        })
+    }
+
+    fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
+        self.0.iter_mut().find_map(|drafter| drafter.model())
     }
 }

@@ -88,20 +88,14 @@ impl<'e> ModelDrafter<'e> {
 
     /// Feeds whatever the cache lacks of `tokens`; the logits after the last.
     async fn catch_up(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let kept = self.sequence.keep_common_prefix(self.executor, tokens);
-        let kept = kept.min(tokens.len() - 1); // the last one is fed again for its logits
-        self.sequence.truncate(self.executor, kept);
-        let mut logits = Vec::new();
-        let mut chunks = tokens[kept..].chunks(PREFILL_CHUNK_TOKENS).peekable();
-        while let Some(chunk) = chunks.next() {
-            let wanted = if chunks.peek().is_some() {
-                LogitRows::None
-            } else {
-                LogitRows::Last
-            };
-            logits = self.sequence.feed(self.executor, chunk, wanted).await?;
-        }
-        Ok(logits)
+        let missing = PREFILL_CHUNK_TOKENS;
+        let kept = self
+            .sequence
+            .approach(self.executor, tokens, missing)
+            .await?;
+        self.sequence
+            .feed(self.executor, &tokens[kept..], LogitRows::Last)
+            .await
     }
 }
 
@@ -120,5 +114,23 @@ impl Drafter for ModelDrafter<'_> {
             }
             drawn
         })
+    }
+
+    fn propose_without_model<'a>(
+        &'a mut self,
+        draft: &'a mut Draft<'_>,
+    ) -> LocalFuture<'a, Result<Proposal>> {
+        match self.drawing {
+            Drawing::Shared => {
+                let nothing = Proposal::certain(Source::Draft, Vec::new());
+                Box::pin(std::future::ready(Ok(nothing)))
+            }
+            Drawing::Independent => self.propose(draft),
+        }
+    }
+
+    fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
+        let shared = self.drawing == Drawing::Shared;
+        shared.then_some((&mut *self.executor, &mut *self.sequence))
     }
 }

@@ -1,0 +1,57 @@
+//! Rounds on the device with real pairs, through everything above.
+
+use std::path::Path;
+
+use tandem::format::Checkpoint;
+
+use super::bench::gpu;
+use super::common::shared;
+use super::speculation_cases::Comparison;
+
+fn open(path: &Path) -> Checkpoint {
+    pollster::block_on(Checkpoint::open_path(path)).unwrap()
+}
+
+#[test]
+fn speculation_on_the_device_never_changes_the_text_of_the_pair_that_ships() {
+    let Some(gpu) = gpu() else { return };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let accepted = pollster::block_on(
+        Comparison {
+            gpu,
+            target: &open(&models.join("tandem-target-q8_0.gguf")),
+            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            temperatures: &[0.0, 0.7, 1.0],
+            lengths: &[1, 2, 4, 8],
+            max_tokens: 32,
+        }
+        .assert_same_words(),
+    );
+    assert!(accepted > 60, "{accepted} drafts accepted");
+}
+
+#[test]
+fn speculation_on_the_device_never_changes_the_text_of_a_model_that_drafts_for_itself() {
+    let Some(folder) = shared("data/weights/tinystories-656k-bf16") else {
+        return;
+    };
+    let Some(gpu) = gpu() else { return };
+    let model = open(&folder);
+    let max_tokens = 32;
+    let accepted = pollster::block_on(
+        Comparison {
+            gpu,
+            target: &model,
+            draft: &model,
+            temperatures: &[0.0, 0.7, 1.0],
+            lengths: &[1, 2, 4, 8],
+            max_tokens,
+        }
+        .assert_same_words(),
+    );
+    // Of `k + 1` tokens a round all but one, twelve replies long; the last round may be cut.
+    assert!(
+        accepted > 3 * 4 * max_tokens / 2,
+        "{accepted} drafts accepted"
+    );
+}
