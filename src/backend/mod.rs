@@ -338,6 +338,16 @@ pub trait Executor {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// Makes an executor work again whose device was lost: weights are read again, and
+    /// caches keep their ids but are empty. All that shared the device share the next
+    /// one too. `false`, and nothing has changed, where the device is not lost.
+    ///
+    /// # Errors
+    /// As [`Backend::compile`]; `gpu_unavailable` where no device can be opened.
+    fn revive(&mut self) -> LocalFuture<'_, Result<bool>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// The executor as its own type, for another of that type to work with.
     fn as_any_mut(&mut self) -> Option<&mut dyn Any> {
         None

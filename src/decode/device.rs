@@ -73,6 +73,7 @@ impl Decoder<'_> {
         }
         let proposed_s = (self.clock)();
 
+        // Its guesses are draws with the target's noise: verification is exact here.
         // The draft catches up before the round, and its clock starts after that.
         let mut model = None;
         if proposal.tokens.is_empty() && num_draft_tokens > 0 && self.device.drafts {

@@ -229,10 +229,35 @@ impl<'m> Generation<'m> {
 
     /// Does the next thing; `None` once the reply is complete.
     ///
+    /// A device that was lost is replaced, and what its caches held is read again.
+    ///
     /// # Errors
     /// What the models report. Nothing made so far is lost, and the step can be tried
     /// again.
     pub async fn step(&mut self) -> Result<Option<Step>> {
+        match self.try_step().await {
+            Err(error) if error.code() == Code::GpuLost => {
+                if !self.revive().await? {
+                    return Err(error);
+                }
+                self.try_step().await
+            }
+            done => done,
+        }
+    }
+
+    async fn revive(&mut self) -> Result<bool> {
+        let Lane { executor, sequence } = &mut self.target;
+        let mut revived = sequence.revive(*executor).await?;
+        if let Some(drafter) = &mut self.decoder.drafter
+            && let Some((executor, sequence)) = drafter.model()
+        {
+            revived |= sequence.revive(executor).await?;
+        }
+        Ok(revived)
+    }
+
+    async fn try_step(&mut self) -> Result<Option<Step>> {
         if self.finished.is_some() {
             return Ok(None);
         }
@@ -240,7 +265,10 @@ impl<'m> Generation<'m> {
             return Ok(Some(self.finish(reason)));
         }
         let held = self.target.sequence.tokens().len();
-        if held + 1 < self.usage.prompt_tokens {
+        // A round takes a few tokens that were forced; more are missing only where a
+        // cache was lost, and then the reply is read again like a prompt.
+        let text_tokens = self.decoder.history.len();
+        if held + 1 < self.usage.prompt_tokens || held + PREFILL_CHUNK_TOKENS < text_tokens {
             return self.prefill(held).await.map(Some);
         }
         let left = self.max_tokens.saturating_sub(self.usage.completion_tokens);
@@ -281,7 +309,7 @@ impl<'m> Generation<'m> {
 
     async fn prefill(&mut self, held: usize) -> Result<Step> {
         let start_s = (self.clock)();
-        let total_tokens = self.usage.prompt_tokens;
+        let total_tokens = self.decoder.history.len();
         let end = (held + PREFILL_CHUNK_TOKENS).min(total_tokens - 1);
         let chunk = &self.decoder.history.tokens()[held..end];
         let Lane { executor, sequence } = &mut self.target;

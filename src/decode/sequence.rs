@@ -57,6 +57,19 @@ impl Sequence {
         self.cache
     }
 
+    /// Makes the executor work again if its device was lost, and knows that the cache is
+    /// then empty. Says whether that was so.
+    ///
+    /// # Errors
+    /// As [`Executor::revive`].
+    pub async fn revive(&mut self, executor: &mut dyn Executor) -> Result<bool> {
+        let revived = executor.revive().await?;
+        if revived {
+            self.tokens.clear();
+        }
+        Ok(revived)
+    }
+
     /// Takes note that the cache begins with `tokens`, some of which it was given
     /// elsewhere, and forgets what is behind them.
     pub(super) fn hold(&mut self, executor: &mut dyn Executor, tokens: &[u32]) {

@@ -106,7 +106,7 @@ impl RawTensor {
 
 /// The tensors of a checkpoint, whatever its container: a directory of names over
 /// sources that are read by range.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TensorTable {
     sources: Vec<Rc<dyn ByteSource>>,
     tensors: BTreeMap<String, TensorInfo>,

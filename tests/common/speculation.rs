@@ -163,4 +163,48 @@ impl Comparison<'_> {
         }
         accepted
     }
+
+    /// A device that is lost while a reply is made changes nothing about
+    /// its words.
+    pub async fn assert_survives_a_lost_device(mut self, open: impl Fn() -> Rc<Gpu>) {
+        for &temperature in self.temperatures {
+            let options = |length| GenerateOptions {
+                max_tokens: Some(self.max_tokens),
+                sampling: SamplingParams {
+                    temperature,
+                    seed: 5,
+                    ..Default::default()
+                },
+                draft_length: DraftLength::Fixed(length),
+                ..Default::default()
+            };
+            let backend = GpuBackend::new(self.gpu.clone(), CacheType::F16);
+            let mut session = self.session(&backend, true).await;
+            let want = self.reply(&mut session, options(0), true).await.ids;
+            for &length in self.lengths {
+                // The first device can be lost; its successor is the executors' own.
+                self.gpu = open();
+                let backend = GpuBackend::new(self.gpu.clone(), CacheType::F16);
+                let mut session = self.session(&backend, true).await;
+                let prompt = session.encode_text(STORY, false).unwrap();
+                let mut generation = session.reply(&prompt, options(length)).unwrap();
+                let (mut ids, mut lost) = (Vec::new(), false);
+                while let Some(step) = generation.step().await.unwrap() {
+                    if let Step::Made { tokens, .. } = step {
+                        ids.extend(tokens.iter().map(|token| token.id));
+                    }
+                    if ids.len() > want.len() / 3 && !lost {
+                        self.gpu.destroy();
+                        lost = true;
+                    }
+                }
+                assert!(lost);
+                assert_eq!(ids, want, "T = {temperature}, {length} a round");
+                drop(generation);
+                // And the next reply goes on from there.
+                let again = session.reply(&prompt, options(length)).unwrap();
+                assert!(again.usage().reused_tokens > 0);
+            }
+        }
+    }
 }

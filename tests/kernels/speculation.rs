@@ -55,3 +55,19 @@ fn speculation_on_the_device_never_changes_the_text_of_a_model_that_drafts_for_i
         "{accepted} drafts accepted"
     );
 }
+
+#[test]
+fn a_device_lost_in_the_middle_of_a_reply_changes_nothing_about_it() {
+    let Some(first) = gpu() else { return };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let comparison = Comparison {
+        gpu: first,
+        target: &open(&models.join("tandem-target-q8_0.gguf")),
+        draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+        temperatures: &[0.7],
+        lengths: &[0, 3],
+        max_tokens: 32,
+    };
+    let reopened = || gpu().expect("there was one before");
+    pollster::block_on(comparison.assert_survives_a_lost_device(reopened));
+}

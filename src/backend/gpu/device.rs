@@ -51,6 +51,9 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     capabilities: Capabilities,
     failure: Failure,
+    /// How it was opened, and what was opened in its place when it was lost.
+    options: GpuOptions,
+    successor: RefCell<Option<Rc<Gpu>>>,
     counters: Cell<Counters>,
     /// Tokens drawn, by all that runs here: a draft leaves its guesses where the target
     /// finds them (`state.rs` says where).
@@ -137,6 +140,8 @@ impl Gpu {
             queue,
             capabilities,
             failure,
+            options: *options,
+            successor: RefCell::default(),
             counters: Cell::default(),
             kernels: RefCell::default(),
             layouts: RefCell::default(),
@@ -178,6 +183,27 @@ impl Gpu {
             &self.failure,
             Error::new(Code::GpuLost, "device", "the device was destroyed"),
         );
+    }
+
+    /// The device that stands in for this one, which was lost: opened by the first who
+    /// asks, the same for all.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub(super) async fn successor(&self) -> Result<Rc<Self>> {
+        if let Some(next) = &*self.successor.borrow() {
+            return Ok(next.clone());
+        }
+        let next = Self::open(&self.options).await?;
+        next.counters.set(self.counters.get());
+        *self.successor.borrow_mut() = Some(next.clone());
+        Ok(next)
+    }
+
+    /// Whether it was lost, and not merely misused.
+    pub(super) fn is_lost(&self) -> bool {
+        self.check()
+            .is_err_and(|error| error.code() == Code::GpuLost)
     }
 
     /// Runs `f` and reports what the device refused of it. `subject` is what was being
@@ -252,11 +278,10 @@ impl Gpu {
         let mapped = signal.await;
         self.check()?;
         if !mapped {
-            return Err(Error::new(
-                Code::GpuFailed,
-                "readback",
-                "the result could not be mapped",
-            ));
+            // Nothing was refused, so the device is gone; it may not have said so yet.
+            let error = Error::new(Code::GpuLost, "readback", "the result could not be mapped");
+            keep_first(&self.failure, error.clone());
+            return Err(error);
         }
         let view = buffer.get_mapped_range(..bytes);
         let view = view.map_err(|e| Error::new(Code::GpuFailed, "readback", e.to_string()))?;

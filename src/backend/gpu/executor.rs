@@ -19,9 +19,19 @@ use super::state::{DRAWN_WORDS, MAX_ROWS, Pass};
 use crate::error::{Code, Error, Result};
 use crate::format::{LocalFuture, TensorTable};
 
+/// What an executor is compiled from. Weights stay where they came from.
+struct Origin {
+    cache_type: CacheType,
+    plan: Plan,
+    tensors: TensorTable,
+    options: CompileOptions,
+}
+
 /// A plan on a device.
 pub struct GpuExecutor {
     pub(super) gpu: Rc<Gpu>,
+    /// What it was compiled from, to compile it again where a device was lost.
+    origin: Origin,
     pub(super) compiled: Compiled,
     programs: BTreeMap<(usize, usize), Rc<Program>>,
     pub(super) kv_move: Rc<Kernel>,
@@ -68,6 +78,12 @@ impl GpuExecutor {
         let used_bytes = compiled.bytes + staging_bytes;
         Ok(Self {
             gpu,
+            origin: Origin {
+                cache_type,
+                plan: plan.clone(),
+                tensors: tensors.clone(),
+                options: options.clone(),
+            },
             compiled,
             programs: BTreeMap::new(),
             kv_move,
@@ -81,6 +97,31 @@ impl GpuExecutor {
             n_vocab: plan.n_vocab,
             words: Vec::new(),
         })
+    }
+
+    async fn compile_again(&mut self) -> Result<bool> {
+        if !self.gpu.is_lost() {
+            return Ok(false);
+        }
+        let gpu = self.gpu.successor().await?;
+        let Origin {
+            cache_type,
+            plan,
+            tensors,
+            options,
+        } = &self.origin;
+        let mut next = Self::compile(gpu, *cache_type, plan, tensors, options).await?;
+        // Ids are places in this list.
+        for _ in &self.caches {
+            next.make_cache()?;
+        }
+        for (id, slot) in (0..).zip(&self.caches) {
+            if slot.is_none() {
+                next.free_cache(CacheId(id));
+            }
+        }
+        *self = next;
+        Ok(true)
     }
 
     /// The device it runs on.
@@ -246,6 +287,10 @@ impl Executor for GpuExecutor {
         round: Round<'g>,
     ) -> LocalFuture<'a, Result<Option<RoundResult>>> {
         Box::pin(self.run_round(cache, round))
+    }
+
+    fn revive(&mut self) -> LocalFuture<'_, Result<bool>> {
+        Box::pin(self.compile_again())
     }
 
     fn as_any_mut(&mut self) -> Option<&mut dyn Any> {

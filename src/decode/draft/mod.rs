@@ -112,8 +112,7 @@ pub trait Drafter {
         self.propose(draft)
     }
 
-    /// The model that guesses where nothing better is proposed, and its sequence, if its
-    /// guesses are draws with the target's noise.
+    /// The model that guesses where nothing better is proposed, and its sequence.
     fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
         None
     }

@@ -130,7 +130,6 @@ impl Drafter for ModelDrafter<'_> {
     }
 
     fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
-        let shared = self.drawing == Drawing::Shared;
-        shared.then_some((&mut *self.executor, &mut *self.sequence))
+        Some((&mut *self.executor, &mut *self.sequence))
     }
 }
