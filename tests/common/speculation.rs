@@ -1,6 +1,8 @@
 //! Speculation on a device: the words are those of plain decoding and of the same models
 //! whose logits come back, and a round is one submission and a few words.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::cell::Cell;
 use std::rc::Rc;
 
