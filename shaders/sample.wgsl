@@ -85,7 +85,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let likeliest = best_of(highest, id, thread);
     let bad = sum_of(n_nan, thread) > 0.0;
-    if (greedy || bad) {
+    // What is told apart here stands in read-only memory: browsers want to see that all
+    // threads meet at the barriers below.
+    if (greedy) {
         if (thread == 0u) {
             drawn[to] = select(likeliest, NO_TOKEN, bad);
         }
@@ -147,6 +149,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let winner = best_of(highest, id, thread);
     if (thread == 0u) {
-        drawn[to] = winner;
+        drawn[to] = select(winner, NO_TOKEN, bad);
     }
 }
