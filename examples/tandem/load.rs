@@ -92,7 +92,7 @@ impl Devices {
         }
     }
 
-    pub fn backend(&self) -> &dyn Backend {
+    fn backend(&self) -> &dyn Backend {
         match self {
             Self::Cpu(cpu) => cpu,
             #[cfg(feature = "gpu")]

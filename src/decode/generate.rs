@@ -38,6 +38,8 @@ pub struct GenerateOptions {
     pub draft_length: DraftLength,
     /// The rule by which guesses stand.
     pub verification: Verification,
+    /// Let the draft model guess, where there is one.
+    pub draft_model: bool,
     /// Look guesses up in the text itself.
     pub ngram: Option<NgramDrafter>,
     /// Which log-probabilities to report.
@@ -53,6 +55,7 @@ impl Default for GenerateOptions {
             stop_ids: Vec::new(),
             draft_length: DraftLength::Auto,
             verification: Verification::Exact,
+            draft_model: true,
             ngram: None,
             logprobs: LogprobsWanted::default(),
         }
@@ -170,7 +173,7 @@ impl<'m> Generation<'m> {
         if let Some(ngram) = options.ngram {
             drafters.push(Box::new(ngram));
         }
-        if let Some(draft) = draft {
+        if let Some(draft) = draft.filter(|_| options.draft_model) {
             drafters.push(Box::new(ModelDrafter::new(
                 draft.executor,
                 draft.sequence,

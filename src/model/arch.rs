@@ -63,7 +63,7 @@ pub struct Architecture {
     pub scale_by_width_at_layers: Option<usize>,
 }
 
-pub(super) const LLAMA: Architecture = Architecture {
+const LLAMA: Architecture = Architecture {
     name: "llama",
     model_types: &["llama", "mistral"],
     gguf_pairing: RopePairing::Interleaved,
@@ -82,7 +82,7 @@ pub(super) const LLAMA: Architecture = Architecture {
     scale_by_width_at_layers: None,
 };
 
-pub(super) const QWEN2: Architecture = Architecture {
+const QWEN2: Architecture = Architecture {
     name: "qwen2",
     model_types: &["qwen2"],
     gguf_pairing: RopePairing::Halved,

@@ -4,10 +4,13 @@
 use serde_json::Value as Json;
 
 use super::hermes::{CLOSE, Hermes, OPEN};
-use super::{Family, Syntax};
+use super::{CallForm, Family, Syntax};
 
 /// The family.
 pub(super) struct Generic;
+
+/// The form that any model can be held to.
+pub const GENERIC: &dyn Family = &Generic;
 
 impl Family for Generic {
     fn name(&self) -> &'static str {
@@ -24,6 +27,10 @@ impl Family for Generic {
 
     fn syntax(&self, tools: &[Json]) -> Box<dyn Syntax> {
         Hermes.syntax(tools)
+    }
+
+    fn form(&self) -> Option<CallForm> {
+        Hermes.form()
     }
 }
 

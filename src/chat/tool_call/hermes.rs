@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::function_tags::FunctionReader;
 use super::object::{CallObject, Taken};
-use super::{Calls, Family, Read, Syntax};
+use super::{CallForm, Calls, Family, Read, Syntax};
 
 /// The family.
 pub(super) struct Hermes;
@@ -31,6 +31,13 @@ impl Family for Hermes {
         Box::new(Tagged {
             state: State::Begin,
             functions: FunctionReader::new(tools),
+        })
+    }
+
+    fn form(&self) -> Option<CallForm> {
+        Some(CallForm {
+            open: OPEN,
+            close: CLOSE,
         })
     }
 }

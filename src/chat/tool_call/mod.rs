@@ -26,7 +26,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use generic::instructions;
+pub use generic::{GENERIC, instructions};
 pub use reply::{Reply, ToolCall, call_id};
 
 use serde_json::Value as Json;
@@ -51,6 +51,21 @@ pub trait Family: Sync {
     /// A reader for the calls after an opener. `tools` are the descriptions the model was
     /// given, for forms that do not say of what type a value is.
     fn syntax(&self, tools: &[Json]) -> Box<dyn Syntax>;
+
+    /// The form as a grammar can enforce it; `None` where it is not JSON between
+    /// brackets that text can spell.
+    fn form(&self) -> Option<CallForm> {
+        None
+    }
+}
+
+/// A call's form: `open {"name": "..", "arguments": {..}} close`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallForm {
+    /// Begins a call, and nothing else does.
+    pub open: &'static str,
+    /// Ends it.
+    pub close: &'static str,
 }
 
 /// Reads what follows an opener.
@@ -86,7 +101,7 @@ pub const FAMILIES: &[&dyn Family] = &[
 /// which [`instructions`] asks for, where the template knows none.
 pub fn detect(template: &str) -> &'static dyn Family {
     let found = FAMILIES.iter().find(|family| family.detect(template));
-    found.copied().unwrap_or(&generic::Generic)
+    found.copied().unwrap_or(GENERIC)
 }
 
 /// Something the model said, in order.
