@@ -92,7 +92,7 @@ impl Devices {
         }
     }
 
-    fn backend(&self) -> &dyn Backend {
+    pub fn backend(&self) -> &dyn Backend {
         match self {
             Self::Cpu(cpu) => cpu,
             #[cfg(feature = "gpu")]

@@ -18,6 +18,7 @@ mod metadata;
 pub mod quant;
 mod safetensors;
 pub mod source;
+pub mod synthetic;
 mod table;
 
 pub use checkpoint::{Checkpoint, Config};

@@ -63,7 +63,7 @@ pub struct Architecture {
     pub scale_by_width_at_layers: Option<usize>,
 }
 
-const LLAMA: Architecture = Architecture {
+pub(super) const LLAMA: Architecture = Architecture {
     name: "llama",
     model_types: &["llama", "mistral"],
     gguf_pairing: RopePairing::Interleaved,
@@ -82,7 +82,7 @@ const LLAMA: Architecture = Architecture {
     scale_by_width_at_layers: None,
 };
 
-const QWEN2: Architecture = Architecture {
+pub(super) const QWEN2: Architecture = Architecture {
     name: "qwen2",
     model_types: &["qwen2"],
     gguf_pairing: RopePairing::Halved,

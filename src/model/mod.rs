@@ -14,6 +14,7 @@ mod gguf;
 mod hugging_face;
 pub mod names;
 pub mod rope;
+pub mod shape;
 pub mod spec;
 pub mod transformer;
 pub mod weights;
