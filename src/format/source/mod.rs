@@ -98,9 +98,13 @@ pub trait Folder {
 }
 
 /// Files that are at hand already: in memory, or dropped onto the page.
+///
+/// Names may be paths. The folder that holds all of them is the root: a dropped folder's
+/// `Qwen3/config.json` is found as `config.json`, and what lies deeper as `deeper/name`.
 #[derive(Default)]
 pub struct FileSet {
     name: String,
+    /// By path, `/` between parts.
     files: BTreeMap<String, Rc<dyn ByteSource>>,
 }
 
@@ -113,16 +117,26 @@ impl FileSet {
         }
     }
 
-    /// Adds a file under the last part of its own name.
+    /// Adds a file under its own name.
     pub fn add(&mut self, source: Rc<dyn ByteSource>) {
-        let name = source.name();
-        let name = name.rsplit(['/', '\\']).next().unwrap_or(name).to_string();
-        self.files.insert(name, source);
+        let parts = source.name().split(['/', '\\']);
+        let path: Vec<&str> = parts.filter(|part| !matches!(*part, "" | ".")).collect();
+        self.files.insert(path.join("/"), source);
     }
 
     /// Adds a file that is in memory.
     pub fn add_bytes(&mut self, name: &str, bytes: Vec<u8>) {
         self.add(Rc::new(MemorySource::new(name, bytes)));
+    }
+
+    /// The folder that holds every file, empty or with `/` at its end. Paths are sorted, so
+    /// what the first and the last share, all share.
+    fn root(&self) -> &str {
+        let first = self.files.keys().next().map_or("", String::as_str);
+        let last = self.files.keys().next_back().map_or("", String::as_str);
+        let ends = first.match_indices('/').map(|(at, _)| at + 1);
+        let shared = ends.filter(|&end| last.starts_with(&first[..end]));
+        &first[..shared.last().unwrap_or(0)]
     }
 }
 
@@ -132,11 +146,13 @@ impl Folder for FileSet {
     }
 
     fn open<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Option<Rc<dyn ByteSource>>>> {
-        Box::pin(ready(Ok(self.files.get(name).cloned())))
+        let path = format!("{}{name}", self.root());
+        Box::pin(ready(Ok(self.files.get(&path).cloned())))
     }
 
     fn list(&self) -> Vec<String> {
-        self.files.keys().cloned().collect()
+        let root = self.root().len();
+        self.files.keys().map(|path| path[root..].into()).collect()
     }
 }
 
@@ -178,10 +194,21 @@ mod tests {
     fn a_set_of_files_is_a_folder() {
         let mut set = FileSet::new("dropped");
         set.add_bytes("model/b.json", vec![1]);
-        set.add_bytes("a.json", vec![]);
-        assert_eq!(set.list(), ["a.json", "b.json"]);
+        set.add_bytes("./model/a.json", vec![]);
+        set.add_bytes("model\\more\\c.json", vec![]);
+        assert_eq!(set.list(), ["a.json", "b.json", "more/c.json"]);
         let found = pollster::block_on(set.open("b.json")).unwrap();
         assert_eq!(found.map(|s| s.len_bytes()), Some(1));
         assert!(pollster::block_on(set.open("c.json")).unwrap().is_none());
+    }
+
+    #[test]
+    fn files_without_a_folder_in_common_keep_their_paths() {
+        let mut set = FileSet::new("dropped");
+        assert!(set.list().is_empty());
+        set.add_bytes("more/c.json", vec![]);
+        assert_eq!(set.list(), ["c.json"]);
+        set.add_bytes("a.json", vec![]);
+        assert_eq!(set.list(), ["a.json", "more/c.json"]);
     }
 }
