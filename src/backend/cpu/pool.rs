@@ -1,0 +1,242 @@
+//! Threads that share out pieces of a slice.
+//!
+//! Who computes a piece, and when, changes nothing about it: results do not depend on
+//! how many threads there are. Where a thread cannot be started (WebAssembly without
+//! threads, a process at its limit) there is simply one fewer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How often a thread looks for new work before it sleeps: some tens of microseconds,
+/// longer than the pause between two ops of a pass.
+const SPINS: usize = 20_000;
+
+/// Threads that wait for work, besides the one that asks for it.
+pub struct Pool {
+    shared: Arc<Shared>,
+    n_threads: usize,
+    workers: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// A closure of the thread that waits for it to be done.
+#[derive(Clone, Copy)]
+struct Work(*const (dyn Fn() + Sync));
+
+// SAFETY: what it points to is `Sync`, and `Pool::run` keeps it alive until no thread
+// uses it.
+unsafe impl Send for Work {}
+
+#[derive(Default)]
+struct State {
+    /// What to do; gone when there is nothing left to join.
+    work: Option<Work>,
+    /// How many threads are at it.
+    n_busy: usize,
+    /// How many threads sleep.
+    n_asleep: usize,
+    /// No more work will come.
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Counts works; read without the lock by threads that look for one.
+    turn: AtomicUsize,
+    has_work: Condvar,
+    is_done: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves counters that are still right.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a worker does all its life.
+    fn serve(&self) {
+        let mut seen = 0;
+        loop {
+            for _ in 0..SPINS {
+                if self.turn.load(Ordering::Acquire) != seen {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            let mut state = self.lock();
+            while self.turn.load(Ordering::Acquire) == seen && !state.is_over {
+                state.n_asleep += 1;
+                state = (self.has_work.wait(state)).unwrap_or_else(PoisonError::into_inner);
+                state.n_asleep -= 1;
+            }
+            if state.is_over {
+                return;
+            }
+            seen = self.turn.load(Ordering::Acquire);
+            let Some(work) = state.work else { continue };
+            state.n_busy += 1;
+            drop(state);
+            // A panic must not leave the count behind: whoever waits would wait forever.
+            let _busy = Busy(self);
+            // SAFETY: `run` does not return while `n_busy` counts this thread.
+            unsafe { (*work.0)() };
+        }
+    }
+}
+
+/// Counts a thread out when it is done.
+struct Busy<'a>(&'a Shared);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.n_busy -= 1;
+        if state.n_busy == 0 {
+            self.0.is_done.notify_all();
+        }
+    }
+}
+
+/// Takes the work back and waits for those who are at it, also when the caller panics.
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.work = None;
+        while state.n_busy > 0 {
+            state = (self.0.is_done.wait(state)).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Pool {
+    /// Of `n_threads`, this one included; 0 counts as 1.
+    pub fn new(n_threads: usize) -> Self {
+        let shared = Arc::new(Shared::default());
+        let spawn = |_| {
+            let shared = Arc::clone(&shared);
+            let builder = std::thread::Builder::new().name("tandem-cpu".to_string());
+            builder.spawn(move || shared.serve()).ok()
+        };
+        let workers: Vec<_> = (1..n_threads).map_while(spawn).collect();
+        Self {
+            n_threads: workers.len() + 1,
+            shared,
+            workers,
+        }
+    }
+
+    /// How many threads there are, the caller's included.
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Calls `f` with every piece of `n` elements of `data` (the last may be shorter)
+    /// and its number, on all threads; returns when all are done.
+    pub fn chunks<T: Send>(&self, data: &mut [T], n: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+        let n = n.max(1);
+        let n_chunks = data.len().div_ceil(n);
+        if self.workers.is_empty() || n_chunks <= 1 {
+            data.chunks_mut(n).enumerate().for_each(|(i, c)| f(i, c));
+            return;
+        }
+        let next = AtomicUsize::new(0);
+        let base = Base(data.as_mut_ptr());
+        let len = data.len();
+        let work = || {
+            let base = &base;
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= n_chunks {
+                    return;
+                }
+                let start = i * n;
+                // SAFETY: the chunk is inside `data`, which this call borrows alone; each
+                // `i` is drawn once, so no two chunks overlap.
+                let chunk = unsafe {
+                    std::slice::from_raw_parts_mut(base.0.add(start), n.min(len - start))
+                };
+                f(i, chunk);
+            }
+        };
+        self.run(&work);
+    }
+
+    /// Calls `work` here and on every thread that comes in time.
+    fn run(&self, work: &(dyn Fn() + Sync)) {
+        // SAFETY: the lifetime alone changes. `Running` takes the pointer back and waits
+        // for all who have it before this function, and so the borrow, ends.
+        let erased = unsafe {
+            std::mem::transmute::<*const (dyn Fn() + Sync), *const (dyn Fn() + Sync + 'static)>(
+                work,
+            )
+        };
+        let mut state = self.shared.lock();
+        state.work = Some(Work(erased));
+        self.shared.turn.fetch_add(1, Ordering::Release);
+        let wake = state.n_asleep > 0;
+        drop(state);
+        if wake {
+            self.shared.has_work.notify_all();
+        }
+        let _running = Running(&self.shared);
+        work();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        // Those who spin look at the lock next; those who sleep are woken.
+        self.shared.turn.fetch_add(1, Ordering::Release);
+        self.shared.has_work.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Where a slice begins, for threads that take different parts of it.
+struct Base<T>(*mut T);
+
+// SAFETY: each thread makes references to elements of its own only, and `T` is `Send`.
+unsafe impl<T: Send> Sync for Base<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_is_done_once_however_many_threads() {
+        for n_threads in [0, 1, 2, 5] {
+            let pool = Pool::new(n_threads);
+            for (len, n) in [(0, 4), (1, 4), (4, 4), (1000, 3), (1000, 0), (7, 100)] {
+                for _ in 0..50 {
+                    let mut data: Vec<usize> = vec![0; len];
+                    pool.chunks(&mut data, n, |i, chunk| {
+                        for (j, x) in chunk.iter_mut().enumerate() {
+                            *x += i * n.max(1) + j + 1;
+                        }
+                    });
+                    let want: Vec<usize> = (1..=len).collect();
+                    assert_eq!(data, want, "{n_threads} threads, pieces of {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_piece_reaches_the_caller_or_ends_its_thread_but_never_hangs() {
+        let pool = Pool::new(3);
+        let mut data = vec![0u32; 64];
+        let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.chunks(&mut data, 1, |i, _| assert!(i < 1_000_000 && i != 40));
+        }));
+        // Whoever drew piece 40 panicked: this thread or a worker.
+        drop(attempt);
+        pool.chunks(&mut data, 1, |i, chunk| chunk[0] = i as u32);
+        assert_eq!(data, (0..64).collect::<Vec<_>>());
+    }
+}
