@@ -77,7 +77,8 @@ impl Parts {
                 capacity_tokens: 8,
                 ..CompileOptions::default()
             };
-            let compiled = CpuBackend.compile(&plan, &checkpoint.tensors, &options);
+            let backend = CpuBackend::default();
+            let compiled = backend.compile(&plan, &checkpoint.tensors, &options);
             let mut executor = compiled.await?;
             let cache = executor.new_cache()?;
             let rows = Rows::chain([1, 2, 3]);
@@ -305,7 +306,8 @@ fn a_memory_budget_is_kept() {
             capacity_tokens: 8,
             memory_budget_bytes: Some(budget),
         };
-        pollster::block_on(CpuBackend.compile(&plan, &checkpoint.tensors, &options)).err()
+        pollster::block_on(CpuBackend::default().compile(&plan, &checkpoint.tensors, &options))
+            .err()
     };
     assert!(compile(1 << 20).is_none());
     assert_eq!(compile(1 << 12).unwrap().code(), Code::OutOfMemory);

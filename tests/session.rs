@@ -23,7 +23,7 @@ fn load(path: &std::path::Path) -> LoadedModel {
     let checkpoint = block_on(Checkpoint::open_path(path)).unwrap();
     block_on(LoadedModel::load(
         &checkpoint,
-        &CpuBackend,
+        &CpuBackend::default(),
         &LoadOptions::default(),
     ))
     .unwrap()

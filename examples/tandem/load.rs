@@ -59,11 +59,11 @@ impl Devices {
     /// runs on.
     pub fn open(device: Device) -> Result<Self> {
         match device {
-            Device::Cpu => Ok(Self::Cpu(CpuBackend)),
+            Device::Cpu => Ok(Self::Cpu(CpuBackend::default())),
             Device::Gpu => Self::open_gpu(),
             Device::Auto => Ok(match Self::open_gpu() {
                 Ok(gpu) if !gpu.is_software() => gpu,
-                _ => Self::Cpu(CpuBackend),
+                _ => Self::Cpu(CpuBackend::default()),
             }),
         }
     }

@@ -227,22 +227,22 @@ impl LoadedSession {
 /// The backend that `device` stands for here.
 async fn open_backend(device: Device) -> Result<Box<dyn Backend>> {
     match device {
-        Device::Cpu => Ok(Box::new(CpuBackend)),
+        Device::Cpu => Ok(Box::new(CpuBackend::default())),
         #[cfg(feature = "gpu")]
         Device::Auto | Device::Gpu => {
             use crate::backend::gpu::{CacheType, Gpu, GpuBackend, GpuOptions};
             match Gpu::open(&GpuOptions::default()).await {
                 // An emulated GPU is slower than the processor that emulates it.
                 Ok(gpu) if device == Device::Auto && gpu.capabilities().is_software => {
-                    Ok(Box::new(CpuBackend))
+                    Ok(Box::new(CpuBackend::default()))
                 }
                 Ok(gpu) => Ok(Box::new(GpuBackend::new(gpu, CacheType::default()))),
-                Err(_) if device == Device::Auto => Ok(Box::new(CpuBackend)),
+                Err(_) if device == Device::Auto => Ok(Box::new(CpuBackend::default())),
                 Err(error) => Err(error),
             }
         }
         #[cfg(not(feature = "gpu"))]
-        Device::Auto => Ok(Box::new(CpuBackend)),
+        Device::Auto => Ok(Box::new(CpuBackend::default())),
         #[cfg(not(feature = "gpu"))]
         Device::Gpu => {
             let detail = "this build has no GPU backend";

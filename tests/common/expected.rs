@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-4;
 /// On the CPU: prompt ids, the last row's five highest logits, the prompt's log-probabilities and
 /// the greedy continuation of every case in `expected`.
 pub async fn assert_matches_expected(checkpoint: &Checkpoint, expected: &str) {
-    assert_matches_expected_on(&CpuBackend, checkpoint, expected).await;
+    assert_matches_expected_on(&CpuBackend::default(), checkpoint, expected).await;
 }
 
 /// On any backend.

@@ -13,7 +13,15 @@ const TOLERANCE: f32 = 1e-5;
 
 /// On the CPU. `runs`: the case's `runs.json`; `logits`: its `logits.f32`.
 pub async fn assert_logits(case: &str, checkpoint: &Checkpoint, runs: &str, logits: &[u8]) {
-    assert_logits_on(&CpuBackend, TOLERANCE, case, checkpoint, runs, logits).await;
+    assert_logits_on(
+        &CpuBackend::default(),
+        TOLERANCE,
+        case,
+        checkpoint,
+        runs,
+        logits,
+    )
+    .await;
 }
 
 /// On any backend, which may be off by `tolerance` of a row's largest logit.

@@ -24,7 +24,7 @@ pub fn executor(checkpoint: &Checkpoint, capacity_tokens: usize) -> Result<Box<d
             capacity_tokens,
             ..CompileOptions::default()
         };
-        CpuBackend
+        CpuBackend::default()
             .compile(&plan, &checkpoint.tensors, &options)
             .await
     })

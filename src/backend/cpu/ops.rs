@@ -4,7 +4,7 @@
 //! so none depends on how many there are. Activations are `[R, width]`, row-major.
 
 use super::dot::dot;
-use super::weights::{Matrix, Weight};
+use super::weights::{Compute, Matrix, Weight};
 use crate::backend::plan::{Activation, Linear, Norm, WeightId};
 
 /// What the ops share: the weights, and scratch that is allocated once.
@@ -13,19 +13,19 @@ pub struct Workspace {
     pub weights: Vec<Weight>,
     /// Normed activations: `[R, n_in]`.
     normed: Vec<f32>,
-    /// One dequantised weight row: `[n_in]`.
-    row: Vec<f32>,
+    /// What multiplies.
+    compute: Compute,
     /// Gate activations: `[R, n_ff]`.
     gate: Vec<f32>,
 }
 
 impl Workspace {
     /// Around the plan's weights.
-    pub fn new(weights: Vec<Weight>) -> Self {
+    pub fn new(weights: Vec<Weight>, compute: Compute) -> Self {
         Self {
             weights,
             normed: Vec::new(),
-            row: Vec::new(),
+            compute,
             gate: Vec::new(),
         }
     }
@@ -125,7 +125,7 @@ pub fn norm_linear(
     for part in parts {
         let matrix = matrix(weights, part.weight);
         let bias = bias(weights, part);
-        matrix.project(x, part.rows.clone(), &mut ws.row, |r, j, y| {
+        matrix.project(x, part.rows.clone(), &mut ws.compute, |r, j, y| {
             out[r * width + at + j] = y + bias.get(j).unwrap_or(&0.0);
         });
         at += part.n_out();
@@ -143,7 +143,7 @@ pub fn linear_add(
     let width = linear.n_out();
     let bias = bias(&ws.weights, linear);
     let matrix = matrix(&ws.weights, linear.weight);
-    matrix.project(x, linear.rows.clone(), &mut ws.row, |r, j, y| {
+    matrix.project(x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
         residual[r * width + j] += scale * (y + bias.get(j).unwrap_or(&0.0));
     });
 }
@@ -178,10 +178,10 @@ pub fn norm_gate_up(
     ws.gate.resize(out.len(), 0.0);
     let (gate_bias, up_bias) = (bias(weights, gate), bias(weights, up));
     let gated = &mut ws.gate;
-    gate_matrix.project(x, gate.rows.clone(), &mut ws.row, |r, j, y| {
+    gate_matrix.project(x, gate.rows.clone(), &mut ws.compute, |r, j, y| {
         gated[r * n_ff + j] = activate(activation, y + gate_bias.get(j).unwrap_or(&0.0));
     });
-    matrix(weights, up.weight).project(x, up.rows.clone(), &mut ws.row, |r, j, y| {
+    matrix(weights, up.weight).project(x, up.rows.clone(), &mut ws.compute, |r, j, y| {
         let at = r * n_ff + j;
         out[at] = gated[at] * (y + up_bias.get(j).unwrap_or(&0.0));
     });
@@ -202,7 +202,7 @@ pub fn head(
     let mut logits = vec![0.0; x.len() / matrix.n_in() * n_vocab];
     let x = normed(weights, Some(norm), x, matrix.n_in(), &mut ws.normed);
     let bias = bias(weights, linear);
-    matrix.project(x, linear.rows.clone(), &mut ws.row, |r, j, y| {
+    matrix.project(x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
         let logit = scale * (y + bias.get(j).unwrap_or(&0.0));
         logits[r * n_vocab + j] = match softcap {
             Some(cap) => cap * (logit / cap).tanh(),

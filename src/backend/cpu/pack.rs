@@ -132,10 +132,7 @@ fn nibble(r: usize, column: usize) -> (usize, u32) {
     let (eight, within) = (column / 8, column % 8);
     let (nibble, parity) = (within / 2, within % 2);
     let word = 2 * r + parity;
-    (
-        32 * eight + 2 * word + nibble / 2,
-        4 * (nibble as u32 % 2),
-    )
+    (32 * eight + 2 * word + nibble / 2, 4 * (nibble as u32 % 2))
 }
 
 /// Writes 32 columns of nibbles.
@@ -310,7 +307,10 @@ mod tests {
     fn a_packed_row_has_the_numbers_of_the_file() {
         for &dtype in DType::ALL {
             for (n_out, blocks) in [(1, 1), (8, 2), (13, 3), (17, 1)] {
-                let n_in = blocks * dtype.block_len().max(37);
+                let n_in = match dtype.block_len() {
+                    1 => blocks * 37,
+                    len => blocks * len,
+                };
                 let row_bytes = dtype.row_bytes(n_in).unwrap();
                 let bytes = noise(n_out * row_bytes);
                 let Ok(packed) = Packed::new(dtype, n_out, n_in, bytes.clone()) else {

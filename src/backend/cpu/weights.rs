@@ -1,8 +1,11 @@
-//! A plan's weights in memory, as the file has them.
+//! A plan's weights in memory: packed for the kernels, or as the file has them.
 
 use std::ops::Range;
 
 use super::dot::{dot, dot2};
+use super::kernels::{Block, Columns, GROUP, Job, Processor};
+use super::pack::Packed;
+use super::pool::Pool;
 use crate::backend::plan::{Transform, WeightSpec};
 use crate::error::{Code, Error, Result};
 use crate::format::quant::{check_finite, dequantize_row};
@@ -16,23 +19,64 @@ pub enum Weight {
     Matrix(Matrix),
 }
 
-/// A matrix in the file's own element type.
+/// A matrix, its elements those of the file to the bit.
 pub struct Matrix {
-    dtype: DType,
     /// Columns.
     n_in: usize,
-    row_bytes: usize,
-    /// Rows of `row_bytes`.
-    bytes: Vec<u8>,
+    n_out: usize,
+    stored: Stored,
+}
+
+enum Stored {
+    /// For the kernels.
+    Packed(Packed),
+    /// As the file has it, to be dequantised a row at a time.
+    Rows {
+        dtype: DType,
+        row_bytes: usize,
+        /// Rows of `row_bytes`.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What projections compute with, and scratch that is allocated once.
+pub struct Compute {
+    processor: Processor,
+    pool: Pool,
+    /// Rows of activations, padded to whole segments; or one dequantised weight row.
+    floats: Vec<f32>,
+    /// Rows of activations of sixteen bits.
+    blocks: Vec<Block>,
+    /// `[groups, R]` of eight outputs.
+    out: Vec<[f32; GROUP]>,
+}
+
+impl Compute {
+    /// The best that this processor has, on `n_threads`.
+    pub fn new(n_threads: usize) -> Self {
+        Self::on(Processor::best(), n_threads)
+    }
+
+    /// A chosen processor.
+    pub fn on(processor: Processor, n_threads: usize) -> Self {
+        Self {
+            processor,
+            pool: Pool::new(n_threads),
+            floats: Vec::new(),
+            blocks: Vec::new(),
+            out: Vec::new(),
+        }
+    }
 }
 
 impl Weight {
-    /// Reads one weight: once, and without a second copy of it.
+    /// Reads one weight: once, and without a second copy of it. With `pack` a matrix
+    /// of a type that the kernels know is laid out for them.
     ///
     /// # Errors
     /// What the table reports; `tensor_shape` where the file has another shape than
     /// the plan; `not_finite` where a value is NaN or infinite.
-    pub async fn read(spec: &WeightSpec, tensors: &TensorTable) -> Result<Self> {
+    pub async fn read(spec: &WeightSpec, tensors: &TensorTable, pack: bool) -> Result<Self> {
         let named = |e: Error| Error::new(e.code(), &spec.name, e.detail());
         let raw = read_raw(&spec.source, tensors).await.map_err(named)?;
         if raw.shape != spec.shape {
@@ -61,11 +105,22 @@ impl Weight {
                 let detail = format!("{} bytes are not {n_out} rows", raw.bytes.len());
                 Error::new(Code::TensorShape, &spec.name, detail)
             })?;
+        let packed = match pack {
+            true => Packed::new(raw.dtype, n_out, n_in, raw.bytes),
+            false => Err(raw.bytes),
+        };
+        let stored = match packed {
+            Ok(packed) => Stored::Packed(packed),
+            Err(bytes) => Stored::Rows {
+                dtype: raw.dtype,
+                row_bytes,
+                bytes,
+            },
+        };
         Ok(Weight::Matrix(Matrix {
-            dtype: raw.dtype,
             n_in,
-            row_bytes,
-            bytes: raw.bytes,
+            n_out,
+            stored,
         }))
     }
 }
@@ -103,12 +158,25 @@ async fn read_raw(name: &str, tensors: &TensorTable) -> Result<RawTensor> {
 impl Matrix {
     /// A matrix from parts, for tests of the ops.
     #[cfg(test)]
-    pub fn new(dtype: DType, n_in: usize, bytes: Vec<u8>) -> Self {
+    pub fn new(dtype: DType, n_in: usize, bytes: Vec<u8>, pack: bool) -> Self {
+        let row_bytes = dtype.row_bytes(n_in).unwrap();
+        let n_out = bytes.len() / row_bytes;
+        let packed = match pack {
+            true => Packed::new(dtype, n_out, n_in, bytes),
+            false => Err(bytes),
+        };
+        let stored = packed.map_or_else(
+            |bytes| Stored::Rows {
+                dtype,
+                row_bytes,
+                bytes,
+            },
+            Stored::Packed,
+        );
         Self {
-            dtype,
             n_in,
-            row_bytes: dtype.row_bytes(n_in).unwrap(),
-            bytes,
+            n_out,
+            stored,
         }
     }
 
@@ -119,23 +187,35 @@ impl Matrix {
 
     /// Row `row` as numbers, into `out`: `[n_in]`.
     pub fn row(&self, row: usize, out: &mut [f32]) {
-        let bytes = &self.bytes[row * self.row_bytes..][..self.row_bytes];
-        dequantize_row(self.dtype, bytes, out);
+        match &self.stored {
+            Stored::Packed(packed) => packed.row(row, out),
+            Stored::Rows {
+                dtype,
+                row_bytes,
+                bytes,
+            } => dequantize_row(*dtype, &bytes[row * row_bytes..][..*row_bytes], out),
+        }
     }
 
     /// Calls `sink(r, j, y)` with `y = w[rows[j]] . x[r]` for every `r` and `j`.
     ///
-    /// Each weight row is read and dequantised once and meets every activation row
-    /// while it is in the cache; what a row sees does not depend on the others.
+    /// Each weight row is read once and meets every activation row while it is in the
+    /// cache; what a row sees does not depend on the others, nor on threads.
     ///
-    /// `x` is `[R, n_in]`; `scratch` grows to a row.
+    /// `x` is `[R, n_in]`.
     pub fn project(
         &self,
         x: &[f32],
         rows: Range<usize>,
-        scratch: &mut Vec<f32>,
+        compute: &mut Compute,
         sink: impl FnMut(usize, usize, f32),
     ) {
+        assert_eq!(x.len() % self.n_in, 0, "{} elements of rows", x.len());
+        assert!(rows.end <= self.n_out, "{rows:?} of {} rows", self.n_out);
+        if let Stored::Packed(packed) = &self.stored {
+            return self.project_packed(packed, x, rows, compute, sink);
+        }
+        let scratch = &mut compute.floats;
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor was asked.
@@ -144,8 +224,62 @@ impl Matrix {
         self.project_here(x, rows, scratch, sink);
     }
 
-    /// [`Matrix::project`] compiled for vectors of eight: the same operations in the
-    /// same order, so the same bits.
+    fn project_packed(
+        &self,
+        packed: &Packed,
+        x: &[f32],
+        rows: Range<usize>,
+        compute: &mut Compute,
+        mut sink: impl FnMut(usize, usize, f32),
+    ) {
+        /// Products that are worth another thread's while.
+        const MIN_PIECE: usize = 1 << 15;
+        let n_rows = x.len() / self.n_in;
+        if n_rows == 0 || rows.is_empty() {
+            return;
+        }
+        let Compute {
+            processor,
+            pool,
+            floats,
+            blocks,
+            out,
+        } = compute;
+        let x = columns(packed, x, self.n_in, floats, blocks);
+        let (first, end) = (rows.start / GROUP, rows.end.div_ceil(GROUP));
+        let group_bytes = packed.group_bytes();
+        let groups = &packed.bytes[first * group_bytes..end * group_bytes];
+        out.clear();
+        out.resize((end - first) * n_rows, [0.0; GROUP]);
+        let group_products = GROUP * packed.n_columns() * n_rows;
+        // Some pieces for each thread, so that none waits long for another.
+        let piece = (end - first)
+            .div_ceil(4 * pool.n_threads())
+            .max(MIN_PIECE.div_ceil(group_products));
+        pool.chunks(out, piece * n_rows, |i, out| {
+            let n_groups = out.len() / n_rows;
+            processor.run(&mut Job {
+                form: packed.form,
+                groups: &groups[i * piece * group_bytes..][..n_groups * group_bytes],
+                n_blocks: packed.n_blocks,
+                x,
+                n_rows,
+                out,
+            });
+        });
+        for (g, out) in out.chunks_exact(n_rows).enumerate() {
+            let start = (first + g) * GROUP;
+            let wanted = rows.start.max(start)..rows.end.min(start + GROUP);
+            for (r, out) in out.iter().enumerate() {
+                for row in wanted.clone() {
+                    sink(r, row - rows.start, out[row - start]);
+                }
+            }
+        }
+    }
+
+    /// [`Matrix::project_here`] compiled for vectors of eight: the same operations in
+    /// the same order, so the same bits.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn project_wide(
@@ -158,6 +292,7 @@ impl Matrix {
         self.project_here(x, rows, scratch, sink);
     }
 
+    /// A dequantised row at a time, on this thread; activations are not rounded.
     #[inline(always)]
     fn project_here(
         &self,
@@ -167,7 +302,6 @@ impl Matrix {
         mut sink: impl FnMut(usize, usize, f32),
     ) {
         let n_in = self.n_in;
-        assert_eq!(x.len() % n_in, 0, "{} elements in rows of {n_in}", x.len());
         scratch.resize(n_in, 0.0);
         for (j, row) in rows.enumerate() {
             self.row(row, scratch);
@@ -187,43 +321,145 @@ impl Matrix {
     }
 }
 
+/// Rows of activations as the matrix wants them; columns past `n_in` are zeros.
+fn columns<'a>(
+    packed: &Packed,
+    x: &'a [f32],
+    n_in: usize,
+    floats: &'a mut Vec<f32>,
+    blocks: &'a mut Vec<Block>,
+) -> Columns<'a> {
+    if !packed.form.is_float() {
+        // Rows of these types are whole blocks.
+        blocks.clear();
+        blocks.extend(x.as_chunks().0.iter().map(Block::new));
+        return Columns::Blocks(blocks);
+    }
+    let n_columns = packed.n_columns();
+    if n_columns == n_in {
+        return Columns::Floats(x);
+    }
+    floats.clear();
+    for row in x.chunks_exact(n_in) {
+        floats.extend_from_slice(row);
+        floats.resize(floats.len() + n_columns - n_in, 0.0);
+    }
+    Columns::Floats(floats)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::testing::noise;
     use super::*;
 
-    /// Bytes that are whole blocks of any type, each of a finite value: no float, scale
-    /// or exponent has its highest exponent bit set.
-    fn noise(n_bytes: usize) -> Vec<u8> {
-        let mut state = 1u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8 & 0xbf
-        };
-        (0..n_bytes).map(|_| next()).collect()
+    const N_OUT: usize = 13;
+    const N_IN: usize = 512;
+
+    /// Seventeen rows of activations.
+    fn activations() -> Vec<f32> {
+        let bytes = noise(17 * N_IN);
+        bytes.iter().map(|&b| f32::from(b) - 99.5).collect()
+    }
+
+    /// `[R, rows]`.
+    fn run(matrix: &Matrix, x: &[f32], rows: Range<usize>, compute: &mut Compute) -> Vec<f32> {
+        let mut out = vec![f32::NAN; x.len() / matrix.n_in() * rows.len()];
+        matrix.project(x, rows.clone(), compute, |r, j, y| {
+            out[r * rows.len() + j] = y;
+        });
+        out
+    }
+
+    fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
     }
 
     #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
-        const N_IN: usize = 512;
-        const N_OUT: usize = 3;
-        let x: Vec<f32> = noise(17 * N_IN)
-            .iter()
-            .map(|&b| f32::from(b) - 99.5)
-            .collect();
-        for &dtype in DType::ALL {
+        let x = activations();
+        for (&dtype, pack) in DType::ALL.iter().flat_map(|d| [(d, false), (d, true)]) {
             let row_bytes = dtype.row_bytes(N_IN).unwrap();
-            let matrix = Matrix::new(dtype, N_IN, noise(N_OUT * row_bytes));
-            let run = |x: &[f32]| {
-                let mut out = vec![0u32; x.len() / N_IN * N_OUT];
-                matrix.project(x, 0..N_OUT, &mut Vec::new(), |r, j, y| {
-                    out[r * N_OUT + j] = y.to_bits();
-                });
-                out
-            };
-            let alone: Vec<u32> = x.chunks(N_IN).flat_map(run).collect();
+            let matrix = Matrix::new(dtype, N_IN, noise(N_OUT * row_bytes), pack);
+            let mut compute = Compute::new(1);
+            let mut run = |x: &[f32]| bits(&run(&matrix, x, 0..N_OUT, &mut compute));
+            let alone: Vec<u32> = x.chunks(N_IN).flat_map(&mut run).collect();
             for n_rows in 1..=17 {
                 let found = run(&x[..n_rows * N_IN]);
                 assert_eq!(found, alone[..n_rows * N_OUT], "{dtype}, {n_rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_does_not_depend_on_threads_or_on_which_others_are_wanted() {
+        let x = activations();
+        for &dtype in DType::ALL {
+            let row_bytes = dtype.row_bytes(N_IN).unwrap();
+            // Enough for pieces on each of five threads.
+            let n_out = 2003;
+            let matrix = Matrix::new(dtype, N_IN, noise(n_out * row_bytes), true);
+            let all = bits(&run(&matrix, &x, 0..n_out, &mut Compute::new(1)));
+            for n_threads in [2, 3, 5] {
+                let found = run(&matrix, &x, 0..n_out, &mut Compute::new(n_threads));
+                assert!(bits(&found) == all, "{dtype}, {n_threads} threads");
+            }
+            for rows in [3..4, 5..17, 8..16, 1..2003] {
+                let found = run(&matrix, &x, rows.clone(), &mut Compute::new(2));
+                let want = all.chunks(n_out).flat_map(|row| row[rows.clone()].to_vec());
+                assert!(
+                    bits(&found) == want.collect::<Vec<_>>(),
+                    "{dtype}, {rows:?}"
+                );
+            }
+        }
+    }
+
+    /// Against sums in `f64` of the numbers that the file has. A sixteen-bit activation
+    /// is off by at most half a step, 1/65534 of the largest of its 32 columns (and a
+    /// little, as the step is rounded too); an `f32` sum by an ulp or so a term.
+    #[test]
+    fn a_projection_is_off_by_no_more_than_sixteen_bits_allow() {
+        for &dtype in DType::ALL {
+            for n_blocks in [1, 3] {
+                let n_in = match dtype.block_len() {
+                    1 => n_blocks * 37,
+                    len => n_blocks * len,
+                };
+                let row_bytes = dtype.row_bytes(n_in).unwrap();
+                // Columns of every magnitude beside one another.
+                let x: Vec<f32> = noise(5 * n_in)
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &b)| (f32::from(b) - 99.5) * 0.1f32.powi(i as i32 % 7))
+                    .collect();
+                for pack in [false, true] {
+                    let matrix = Matrix::new(dtype, n_in, noise(N_OUT * row_bytes), pack);
+                    let is_rounded = match &matrix.stored {
+                        Stored::Packed(packed) => !packed.form.is_float(),
+                        Stored::Rows { .. } => false,
+                    };
+                    let found = run(&matrix, &x, 0..N_OUT, &mut Compute::new(1));
+                    let mut w = vec![0.0; n_in];
+                    for (at, &y) in found.iter().enumerate() {
+                        matrix.row(at % N_OUT, &mut w);
+                        let x = &x[at / N_OUT * n_in..][..n_in];
+                        let (mut sum, mut bound) = (0.0, 0.0);
+                        for (w, x) in w.chunks(32).zip(x.chunks(32)) {
+                            let largest = x.iter().fold(0f32, |max, x| max.max(x.abs()));
+                            for (w, x) in w.iter().zip(x) {
+                                sum += f64::from(*w) * f64::from(*x);
+                                let step = f64::from(largest) / 65_534.0 * 1.01;
+                                let off = if is_rounded { step } else { 0.0 };
+                                let ulps = f64::from(x.abs()).max(off) * n_in as f64 * 1.2e-7;
+                                bound += f64::from(w.abs()) * (off + ulps);
+                            }
+                            // The parts of a sum that offsets and minimums cancel.
+                            bound += f64::from(largest) * 32.0 * 32.0 * 1.2e-7 * 2.0;
+                        }
+                        let off = (f64::from(y) - sum).abs();
+                        assert!(off <= bound, "{dtype}, {n_in}: off by {off:e} of {bound:e}");
+                    }
+                }
             }
         }
     }

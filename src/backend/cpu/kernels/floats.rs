@@ -29,9 +29,7 @@ fn groups<L: Lanes, P: Pair>(lanes: L, job: &mut Job<'_>, x: &[f32]) {
     let (n_segments, n_rows) = (job.n_blocks, job.n_rows);
     let n_x = n_segments * SEGMENT;
     assert_eq!(x.len(), n_rows * n_x, "floats of {n_rows} rows of {n_x}");
-    let groups = job
-        .groups
-        .chunks_exact(n_segments * SEGMENT / 2 * P::BYTES);
+    let groups = job.groups.chunks_exact(n_segments * SEGMENT / 2 * P::BYTES);
     for (group, out) in groups.zip(job.out.chunks_exact_mut(n_rows)) {
         tiles!(n_rows, |r, M| {
             let x: [&[f32]; M] = std::array::from_fn(|m| &x[(r + m) * n_x..][..n_x]);

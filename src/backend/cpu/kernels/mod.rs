@@ -136,6 +136,12 @@ impl Processor {
         all
     }
 
+    /// The best that works here.
+    pub fn best() -> Self {
+        // The scalar one is always there.
+        Self::all().pop().unwrap_or(Processor::Scalar)
+    }
+
     /// Does the job.
     ///
     /// # Panics
@@ -187,3 +193,6 @@ macro_rules! tiles {
     }};
 }
 use tiles;
+
+#[cfg(test)]
+mod tests;

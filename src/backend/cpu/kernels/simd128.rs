@@ -115,7 +115,10 @@ impl Lanes for Simd128 {
     fn small(self, from: &[u8; 8]) -> Two {
         // SAFETY: the load is of the eight bytes of the reference.
         let words = unsafe { u16x8_load_extend_u8x8(from.as_ptr()) };
-        let ints = [u32x4_extend_low_u16x8(words), u32x4_extend_high_u16x8(words)];
+        let ints = [
+            u32x4_extend_low_u16x8(words),
+            u32x4_extend_high_u16x8(words),
+        ];
         self.floats(ints)
     }
 
@@ -123,7 +126,10 @@ impl Lanes for Simd128 {
     fn small_signed(self, from: &[u8; 8]) -> Two {
         // SAFETY: the load is of the eight bytes of the reference.
         let words = unsafe { i16x8_load_extend_i8x8(from.as_ptr().cast()) };
-        let ints = [i32x4_extend_low_i16x8(words), i32x4_extend_high_i16x8(words)];
+        let ints = [
+            i32x4_extend_low_i16x8(words),
+            i32x4_extend_high_i16x8(words),
+        ];
         self.floats(ints)
     }
 
