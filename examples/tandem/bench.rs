@@ -80,7 +80,7 @@ pub fn run(args: &Bench) -> Result<()> {
     if let (Some(file), Some(shape)) = (&args.write, &args.shape) {
         return write(Shape::named(shape)?.gguf(&args.quant)?.as_ref(), file);
     }
-    let devices = Devices::open(args.running.device)?;
+    let devices = Devices::open(&args.running)?;
     let mut target = load(&args.model, &args.shape, Role::Target, args, &devices)?;
     let mut draft = match (&args.draft, &args.draft_shape) {
         (None, None) => None,

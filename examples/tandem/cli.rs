@@ -55,6 +55,9 @@ struct Running {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
+    /// Threads to compute on [default: as many as the processor runs at once].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Quantise float weights while they are read: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "TYPE")]
     quantize: Option<String>,

@@ -57,13 +57,15 @@ pub enum Devices {
 impl Devices {
     /// `auto` takes a real GPU; a software adapter is slower than the processor it
     /// runs on.
-    pub fn open(device: Device) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(Self::Cpu(CpuBackend::default())),
+    pub fn open(running: &Running) -> Result<Self> {
+        let mut cpu = CpuBackend::default();
+        cpu.threads = running.threads.unwrap_or(cpu.threads);
+        match running.device {
+            Device::Cpu => Ok(Self::Cpu(cpu)),
             Device::Gpu => Self::open_gpu(),
             Device::Auto => Ok(match Self::open_gpu() {
                 Ok(gpu) if !gpu.is_software() => gpu,
-                _ => Self::Cpu(CpuBackend::default()),
+                _ => Self::Cpu(cpu),
             }),
         }
     }
@@ -128,7 +130,7 @@ pub fn load(model: &str, role: Role, running: &Running, devices: &Devices) -> Re
 
 /// Loads a target, and a draft if one is named, and makes a session of them.
 pub fn session(target: &str, draft: Option<&str>, running: &Running) -> Result<(Session, f64)> {
-    let devices = Devices::open(running.device)?;
+    let devices = Devices::open(running)?;
     let target = load(target, Role::Target, running, &devices)?;
     let draft = match draft {
         Some(draft) => Some(load(draft, Role::Draft, running, &devices)?),
