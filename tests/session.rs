@@ -150,6 +150,46 @@ fn a_draft_changes_nothing_about_a_real_models_words() {
     assert!(accepted > 200, "{accepted} drafts accepted");
 }
 
+/// The pair that ships, and a model that drafts for itself: guessing in several ways
+/// changes no word either.
+#[test]
+fn trees_change_nothing_about_a_real_models_words() {
+    let mut worlds = Vec::new();
+    worlds.extend(session(false).zip(session(true)));
+    worlds.extend(shipped(false).zip(shipped(true)));
+    for (mut alone, mut pair) in worlds {
+        let prompt = alone.encode_text(STORY, false).unwrap();
+        let mut accepted = 0;
+        for temperature in [0.0, 0.7, 1.0, 1.5] {
+            for penalty in [1.0, 1.2] {
+                let with = |length, tree| {
+                    let mut options = options(temperature, length);
+                    options.max_tokens = Some(40);
+                    options.tree = tree;
+                    options.sampling.top_p = 0.95;
+                    options.sampling.repetition_penalty = penalty;
+                    options
+                };
+                let plain = reply(&mut alone, &prompt, with(DraftLength::Fixed(0), false));
+                for length in [
+                    DraftLength::Fixed(3),
+                    DraftLength::Fixed(12),
+                    DraftLength::Auto,
+                ] {
+                    let tree = reply(&mut pair, &prompt, with(length, true));
+                    assert_eq!(
+                        (&tree.ids, &tree.text),
+                        (&plain.ids, &plain.text),
+                        "T = {temperature}, {length:?}"
+                    );
+                    accepted += tree.accepted;
+                }
+            }
+        }
+        assert!(accepted > 100, "{accepted} drafts accepted");
+    }
+}
+
 #[test]
 fn a_longer_conversation_reads_only_what_is_new() {
     let (Some(mut warm), Some(mut fresh)) = (session(true), session(false)) else {

@@ -440,6 +440,7 @@ impl Runs<'_> {
             verification: Verification::Exact,
             constraint: None,
             length,
+            trees: false,
             costs: costs.clone(),
             stop_ids: Vec::new(),
             logprobs: LogprobsWanted::default(),
@@ -502,7 +503,7 @@ impl Drafter for Controlled<'_> {
             let mut tokens = draft.history.tokens().to_vec();
             let from = tokens.len();
             while tokens.len() < from + draft.max {
-                let kept = self.sequence.keep_common_prefix(self.executor, &tokens);
+                let kept = self.sequence.keep_common_prefix(self.executor, &tokens)?;
                 let behind = &tokens[kept.min(tokens.len() - 1)..];
                 self.sequence
                     .truncate(self.executor, tokens.len() - behind.len());

@@ -102,15 +102,6 @@ fn print_json(value: &serde_json::Value) {
     println!("{value}");
 }
 
-/// The error for an option whose part of the engine is not in this build.
-fn not_here(option: &str, what: &str) -> Error {
-    Error::new(
-        Code::RequestInvalid,
-        option,
-        format!("{what} is not in this build"),
-    )
-}
-
 /// A file named on the command line.
 fn read_file(path: &std::path::Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| {

@@ -17,7 +17,7 @@ use tandem::{Code, Error, Result};
 
 use super::load::session;
 use super::render::{conversation, note_stand_in, now};
-use super::{Running, not_here, print_json, read_file};
+use super::{Running, print_json, read_file};
 
 #[derive(Args)]
 pub struct Generate {
@@ -67,7 +67,8 @@ pub struct Generate {
     /// Tokens to guess each round: a number, or `auto` for as many as pay here.
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     draft_length: String,
-    /// Guess several ways at once.
+    /// Guess several ways at once: where it pays, or with --draft-length N always, N
+    /// guesses in all.
     #[arg(long)]
     tree: bool,
     /// The rule by which guesses stand.
@@ -92,8 +93,13 @@ enum Rule {
 }
 
 pub fn run(args: &Generate) -> Result<()> {
-    if args.tree {
-        return Err(not_here("--tree", "guessing in trees"));
+    if args.tree && args.draft.is_none() {
+        let detail = "needs a draft model to guess in several ways: --draft MODEL";
+        return Err(Error::new(Code::RequestInvalid, "tree", detail));
+    }
+    if args.tree && matches!(args.verification, Rule::Rejection) {
+        let detail = "goes with --verification exact only";
+        return Err(Error::new(Code::RequestInvalid, "tree", detail));
     }
     let (mut session, load_s) = session(&args.model, args.draft.as_deref(), &args.running)?;
     let prompt = prompt_ids(args, &session)?;
@@ -206,6 +212,7 @@ fn request(args: &Generate, session: &Session) -> Result<ReplyRequest> {
             false => session.target().tokenizer.stop_ids().to_vec(),
         },
         draft_length,
+        tree: args.tree,
         verification: match args.verification {
             Rule::Exact => Verification::Exact,
             Rule::Rejection => Verification::Rejection,

@@ -74,6 +74,17 @@ impl World {
 
     /// A reply of a model that says anything, under a constraint.
     fn reply(&self, spec: &ConstraintSpec, seed: u64, length: Option<DraftLength>) -> Reply {
+        self.reply_with(spec, seed, length, false)
+    }
+
+    /// The same, perhaps with guesses in several ways and no n-grams.
+    fn reply_with(
+        &self,
+        spec: &ConstraintSpec,
+        seed: u64,
+        length: Option<DraftLength>,
+        tree: bool,
+    ) -> Reply {
         let n_vocab = self.tokenizer.n_vocab();
         let mut target = NoiseModel {
             n_vocab,
@@ -98,7 +109,8 @@ impl World {
             },
             stop_ids: vec![self.end],
             draft_length: length.unwrap_or(DraftLength::Fixed(0)),
-            ngram: length.map(|_| NgramDrafter {
+            tree,
+            ngram: length.filter(|_| !tree).map(|_| NgramDrafter {
                 max_ngram: 4,
                 min_ngram: 2,
             }),
@@ -189,7 +201,7 @@ fn whatever_the_model_says_the_reply_looks_as_it_must() {
 #[test]
 fn speculation_does_not_change_a_constrained_reply() {
     let world = World::new();
-    let mut accepted = 0;
+    let (mut accepted, mut in_trees) = (0, 0);
     for spec in specs() {
         for seed in 0..8 {
             let plain = world.reply(&spec, seed, None);
@@ -207,9 +219,16 @@ fn speculation_does_not_change_a_constrained_reply() {
                 );
                 accepted += reply.accepted;
             }
+            for length in [2, 9, 20].map(DraftLength::Fixed) {
+                let reply = world.reply_with(&spec, seed, Some(length), true);
+                assert_eq!(reply.ids, plain.ids, "{spec:?}, a tree of {length:?}");
+                assert_eq!(reply.reason, plain.reason);
+                in_trees += reply.accepted;
+            }
         }
     }
     assert!(accepted > 100, "{accepted} drafts accepted");
+    assert!(in_trees > 100, "{in_trees} drafts accepted in trees");
 }
 
 #[test]

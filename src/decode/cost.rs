@@ -1,49 +1,21 @@
-//! How far to guess: the planner.
+//! What passes cost on this device: what the planner ([`super::planner`]) goes by.
 //!
-//! A round that drafts `k` tokens costs `k` draft steps and one target pass over
-//! `k + 1` rows, and makes `1 + a1 + a1 a2 + ...` tokens, where `ai` is the chance
-//! that the `i`-th guess is right once those before it were. The planner keeps all of
-//! these as measured on this device, and takes the `k` with the most tokens a second.
-//! Zero is a legal answer: speculation switches itself off where it would lose, and
-//! looks again from time to time by drafting without verifying (which costs a draft
-//! step, not a wider pass).
+//! Seconds of target passes by their rows, of draft steps, and by how much rounds with
+//! trees take more or less than those would say.
 
 use super::draft::MAX_DRAFT_TOKENS;
+pub use super::planner::DraftLength;
 use super::round::Clock;
 use crate::backend::{CacheId, Draw, Executor, Guesses, LogitRows, Round, Rows};
 use crate::error::Result;
 
 /// Weight of a new measurement in a moving average of seconds.
 const COST_WEIGHT: f64 = 0.15;
-/// How fast acceptance forgets: a guess `n` guesses ago counts `0.97^n`.
-const ACCEPTANCE_DECAY: f64 = 0.97;
-/// Acceptance assumed before anything is known, and how many guesses that is worth.
-const PRIOR_ACCEPTANCE: f64 = 0.6;
-const PRIOR_GUESSES: f64 = 3.0;
-/// Another length must promise this much more before it is taken.
-const HYSTERESIS: f64 = 1.02;
-/// Rounds between looks while switched off: doubled after every look in vain.
-const FIRST_LOOK_ROUNDS: u32 = 16;
-const LAST_LOOK_ROUNDS: u32 = 128;
-
-/// A decayed count of hits among tries.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ratio {
-    hits: f64,
-    tries: f64,
-}
-
-impl Ratio {
-    fn observe(&mut self, hit: bool) {
-        self.hits = self.hits * ACCEPTANCE_DECAY + f64::from(u8::from(hit));
-        self.tries = self.tries * ACCEPTANCE_DECAY + 1.0;
-    }
-
-    /// The ratio, leaning towards `prior` while tries are few.
-    fn value(self, prior: f64, weight: f64) -> f64 {
-        (self.hits + prior * weight) / (self.tries + weight)
-    }
-}
+/// What another row of a draft's pass costs, of a step, before trees were measured.
+const DRAFT_ROW: f64 = 0.5;
+/// A single measurement cannot say that a round took more than this many times what was
+/// expected: it compiled its kernels, or something else ran.
+const OUTLIER: f64 = 2.0;
 
 /// What passes cost on this device, in seconds; moving averages.
 #[derive(Debug, Clone)]
@@ -52,6 +24,8 @@ pub struct Costs {
     pass_s: [f64; MAX_DRAFT_TOKENS + 2],
     /// One draft step.
     draft_step_s: f64,
+    /// Of rounds with trees: seconds over what passes and steps say.
+    tree_factor: f64,
 }
 
 impl Default for Costs {
@@ -59,6 +33,7 @@ impl Default for Costs {
         Self {
             pass_s: [0.0; MAX_DRAFT_TOKENS + 2],
             draft_step_s: 0.0,
+            tree_factor: 1.0,
         }
     }
 }
@@ -66,9 +41,44 @@ impl Default for Costs {
 impl Costs {
     /// A target pass over `rows` rows took `seconds`.
     pub fn observe_pass(&mut self, rows: usize, seconds: f64) {
+        let known = self.pass_s.iter().any(|&pass_s| pass_s > 0.0);
+        let likely_s = if known {
+            OUTLIER * self.pass_s(rows)
+        } else {
+            f64::INFINITY
+        };
         if let Some(slot) = self.pass_s.get_mut(rows) {
-            average(slot, seconds);
+            let first = *slot == 0.0;
+            average(
+                slot,
+                if first {
+                    seconds.min(likely_s)
+                } else {
+                    seconds
+                },
+            );
         }
+    }
+
+    /// A round with a tree took `seconds`.
+    pub fn observe_tree(&mut self, tree: TreeSize, seconds: f64) {
+        let said = self.tree_s(tree) / self.tree_factor;
+        if said > 0.0 {
+            let factor = (seconds / said).clamp(1.0 / OUTLIER, OUTLIER * self.tree_factor);
+            self.tree_factor += 2.0 * COST_WEIGHT * (factor - self.tree_factor);
+        }
+    }
+
+    /// A round had no tree: what trees cost is known a little less.
+    pub(super) fn forget_trees(&mut self) {
+        self.tree_factor += 0.002 * (1.0 - self.tree_factor);
+    }
+
+    /// Seconds of a round with a tree.
+    pub fn tree_s(&self, tree: TreeSize) -> f64 {
+        let rows = tree.draft_rows.saturating_sub(tree.depth) as f64;
+        let steps = tree.depth as f64 + DRAFT_ROW * rows;
+        self.tree_factor * (steps * self.draft_step_s() + self.pass_s(tree.rows))
     }
 
     /// `tokens` draft steps took `seconds` together.
@@ -91,7 +101,8 @@ impl Costs {
     pub fn pass_s(&self, rows: usize) -> f64 {
         let point = |i: usize| (i as f64, self.pass_s[i]);
         let measured = |i: &usize| self.pass_s[*i] > 0.0;
-        let below = (1..=rows).rev().find(measured).map(point);
+        let last = rows.min(self.pass_s.len() - 1);
+        let below = (1..=last).rev().find(measured).map(point);
         let above = (rows..self.pass_s.len()).find(measured).map(point);
         let at = rows as f64;
         match (below, above) {
@@ -115,6 +126,17 @@ impl Costs {
             0.1 * self.pass_s(1)
         }
     }
+}
+
+/// What the cost of a round with a tree depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeSize {
+    /// Rows of the target's pass.
+    pub rows: usize,
+    /// Passes of the draft: a level each.
+    pub depth: usize,
+    /// Rows of all of them.
+    pub draft_rows: usize,
 }
 
 /// Row counts that the warm-up times; the others are read off the line between them.
@@ -261,146 +283,52 @@ fn average(slot: &mut f64, seconds: f64) {
     };
 }
 
-/// How many tokens to draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DraftLength {
-    /// As many as pay on this device, which may be none.
-    Auto,
-    /// This many every round.
-    Fixed(usize),
-}
-
-/// The planner's answer for one round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice {
-    /// Tokens to draft.
-    pub num_draft_tokens: usize,
-    /// Draft, but let the target pass be one row wide: only to see whether the drafter
-    /// would have been right.
-    pub look_only: bool,
-    /// Tokens a second that this choice promises, over those of plain decoding.
-    pub expected_speedup: f64,
-}
-
-/// What a round was, as the planner sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Observed {
-    /// Tokens proposed.
-    pub num_draft_tokens: usize,
-    /// Of those, how many were right before the first wrong one.
-    pub num_accepted_tokens: usize,
-    /// Time spent proposing.
-    pub draft_s: f64,
-    /// Rows of the target pass.
-    pub rows: usize,
-    /// Time of the target pass.
-    pub pass_s: f64,
-}
-
-/// Chooses a draft length every round.
-#[derive(Debug, Clone)]
-pub struct Planner {
-    length: DraftLength,
-    costs: Costs,
-    overall: Ratio,
-    by_position: [Ratio; MAX_DRAFT_TOKENS],
-    current: usize,
-    rounds_off: u32,
-    look_every: u32,
-}
-
-impl Planner {
-    /// A planner that starts from `costs` (of the warm-up, or of the last reply).
-    pub fn new(length: DraftLength, costs: Costs) -> Self {
-        Self {
-            length,
-            costs,
-            overall: Ratio::default(),
-            by_position: [Ratio::default(); MAX_DRAFT_TOKENS],
-            current: 0,
-            rounds_off: 0,
-            look_every: FIRST_LOOK_ROUNDS,
-        }
-    }
-
-    /// The costs as measured so far.
-    pub fn costs(&self) -> &Costs {
-        &self.costs
-    }
-
-    /// The chance that the guess at `position` (from 0) is right once those before it were.
-    pub fn acceptance(&self, position: usize) -> f64 {
-        let overall = self.overall.value(PRIOR_ACCEPTANCE, PRIOR_GUESSES);
-        self.by_position[position].value(overall, PRIOR_GUESSES)
-    }
-
-    /// Tokens a second of rounds that draft `k`.
-    fn tokens_per_s(&self, k: usize) -> f64 {
-        let mut reached = 1.0;
-        let mut tokens = 1.0;
-        for position in 0..k {
-            reached *= self.acceptance(position);
-            tokens += reached;
-        }
-        tokens / (k as f64 * self.costs.draft_step_s() + self.costs.pass_s(k + 1))
-    }
-
-    /// What to do this round, with room for `max` drafted tokens.
-    pub fn choose(&mut self, max: usize) -> Choice {
-        let max = max.min(MAX_DRAFT_TOKENS);
-        let plain = self.tokens_per_s(0);
-        let choice = |k: usize, look_only: bool, rate: f64| Choice {
-            num_draft_tokens: k,
-            look_only,
-            expected_speedup: rate / plain,
-        };
-        if let DraftLength::Fixed(k) = self.length {
-            let k = k.min(max);
-            return choice(k, false, self.tokens_per_s(k));
-        }
-        let rates: Vec<f64> = (0..=max).map(|k| self.tokens_per_s(k)).collect();
-        let best = (0..=max)
-            .max_by(|&a, &b| rates[a].total_cmp(&rates[b]))
-            .unwrap_or(0);
-        let current = self.current.min(max);
-        let k = if rates[best] > rates[current] * HYSTERESIS {
-            best
-        } else {
-            current
-        };
-        // Staying is not an excuse for losing.
-        let k = if rates[k] < rates[0] { 0 } else { k };
-        self.current = k;
-        if k > 0 || max == 0 {
-            (self.rounds_off, self.look_every) = (0, FIRST_LOOK_ROUNDS);
-            return choice(k, false, rates[k]);
-        }
-        self.rounds_off += 1;
-        if self.rounds_off < self.look_every {
-            return choice(0, false, plain);
-        }
-        self.rounds_off = 0;
-        self.look_every = (self.look_every * 2).min(LAST_LOOK_ROUNDS);
-        choice(1, true, plain)
-    }
-
-    /// Takes note of what a round cost and how far it was right.
-    pub fn observe(&mut self, round: &Observed) {
-        self.costs.observe_pass(round.rows, round.pass_s);
-        self.costs
-            .observe_draft(round.num_draft_tokens, round.draft_s);
-        for position in 0..round
-            .num_draft_tokens
-            .min(round.num_accepted_tokens + 1)
-            .min(MAX_DRAFT_TOKENS)
-        {
-            let hit = position < round.num_accepted_tokens;
-            self.overall.observe(hit);
-            self.by_position[position].observe(hit);
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "cost_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_between_measurements_lie_on_the_line() {
+        let mut costs = Costs::default();
+        costs.observe_pass(1, 1.0);
+        assert_eq!(
+            costs.pass_s(3),
+            2.0,
+            "half a pass a row until more is known"
+        );
+        costs.observe_pass(5, 3.0);
+        assert_eq!(costs.pass_s(3), 2.0);
+        assert_eq!(costs.pass_s(9), 5.0);
+        assert_eq!(costs.pass_s(33), 17.0, "past the widest that is measured");
+    }
+
+    #[test]
+    fn a_pass_that_compiled_its_kernels_is_not_believed() {
+        let mut costs = Costs::default();
+        costs.observe_pass(1, 1.0);
+        costs.observe_pass(2, 500.0);
+        assert_eq!(costs.pass_s(2), 3.0, "twice what was to be expected");
+    }
+
+    #[test]
+    fn trees_are_what_they_turn_out_to_cost() {
+        let mut costs = Costs::default();
+        costs.observe_pass(1, 1.0);
+        costs.observe_pass(9, 2.0);
+        costs.observe_draft(1, 0.1);
+        let tree = TreeSize {
+            rows: 9,
+            depth: 3,
+            draft_rows: 5,
+        };
+        assert!((costs.tree_s(tree) - 2.4).abs() < 1e-9);
+        for _ in 0..40 {
+            costs.observe_tree(tree, 3.6);
+        }
+        assert!((costs.tree_s(tree) - 3.6).abs() < 0.01);
+        for _ in 0..3000 {
+            costs.forget_trees();
+        }
+        assert!((costs.tree_s(tree) - 2.4).abs() < 0.02);
+    }
+}

@@ -4,8 +4,8 @@
 //! logits to come back: it drafts, verifies, draws and accepts, and tells the outcome. The
 //! tokens are those of [`super::round`], because the draws are.
 
-use super::cost::Observed;
 use super::draft::{Draft, Proposal, Source};
+use super::planner::Observed;
 use super::round::{Decoder, MadeToken};
 use super::sequence::Sequence;
 use super::verify::Verification;
@@ -64,12 +64,14 @@ impl Decoder<'_> {
                 sampler: &mut self.sampler,
                 constraint: None,
                 max: num_draft_tokens,
+                n_choices: 1,
+                shape: None,
             };
             proposal = match self.device.drafts {
                 true => drafter.propose_without_model(&mut draft).await?,
                 false => drafter.propose(&mut draft).await?,
             };
-            proposal.tokens.truncate(num_draft_tokens);
+            proposal.truncate(num_draft_tokens);
         }
         let proposed_s = (self.clock)();
 

@@ -36,6 +36,9 @@ pub struct GenerateOptions {
     pub stop_ids: Vec<u32>,
     /// How much to draft.
     pub draft_length: DraftLength,
+    /// Whether to guess in several ways at once where that pays, or, with a fixed length,
+    /// always. Needs a draft model and [`Verification::Exact`].
+    pub tree: bool,
     /// The rule by which guesses stand.
     pub verification: Verification,
     /// Let the draft model guess, where there is one.
@@ -54,6 +57,7 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             stop_ids: Vec::new(),
             draft_length: DraftLength::Auto,
+            tree: false,
             verification: Verification::Exact,
             draft_model: true,
             ngram: None,
@@ -187,7 +191,9 @@ impl<'m> Generation<'m> {
         };
         // The last token of the prompt begins the first round; it is fed again even
         // where the cache holds it.
-        let kept = target.sequence.keep_common_prefix(target.executor, prompt);
+        let kept = target
+            .sequence
+            .keep_common_prefix(target.executor, prompt)?;
         target.sequence.truncate(target.executor, prompt.len() - 1);
         let reused_tokens = kept.min(prompt.len() - 1);
         let decoder = Decoder::new(DecoderParts {
@@ -197,6 +203,7 @@ impl<'m> Generation<'m> {
             verification: options.verification,
             constraint: None,
             length: options.draft_length,
+            trees: options.tree && options.verification == Verification::Exact,
             costs,
             stop_ids: options.stop_ids.clone(),
             logprobs: options.logprobs,
@@ -370,7 +377,7 @@ impl<'m> Generation<'m> {
     }
 
     /// The planner's latest choice.
-    pub fn last_choice(&self) -> Option<super::cost::Choice> {
+    pub fn last_choice(&self) -> Option<&super::planner::Choice> {
         self.decoder.last_choice()
     }
 

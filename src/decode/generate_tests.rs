@@ -148,6 +148,75 @@ fn stop_strings_end_the_same_reply_with_and_without_speculation() {
 }
 
 #[test]
+fn trees_end_where_their_reply_does() {
+    let plain = World::new().reply(&PROMPT, false, options(120));
+    let tree = |max_tokens| GenerateOptions {
+        tree: true,
+        draft_length: DraftLength::Fixed(9),
+        ..options(max_tokens)
+    };
+    let mut accepted = 0;
+    for (at, length) in [(10, 1), (23, 2), (40, 3), (77, 4)] {
+        let stop = plain.text[at..at + length].to_string();
+        let expected = &plain.text[..plain.text.find(&stop).unwrap()];
+        let reply = World::new().reply(
+            &PROMPT,
+            true,
+            GenerateOptions {
+                stop: vec![stop],
+                ..tree(120)
+            },
+        );
+        assert_eq!(
+            (reply.text.as_str(), reply.reason),
+            (expected, FinishReason::Stop)
+        );
+        accepted += reply.accepted;
+        let stop = plain.ids[at];
+        let until = plain.ids.iter().position(|&id| id == stop).unwrap();
+        let reply = World::new().reply(
+            &PROMPT,
+            true,
+            GenerateOptions {
+                stop_ids: vec![stop],
+                ..tree(120)
+            },
+        );
+        assert_eq!(reply.ids, plain.ids[..=until]);
+    }
+    for n in 1..20 {
+        let reply = World::new().reply(&PROMPT, true, tree(n));
+        assert_eq!(reply.ids, plain.ids[..n]);
+        assert_eq!(reply.reason, FinishReason::Length);
+    }
+    assert!(accepted > 30, "{accepted} drafts accepted");
+    // What trees leave in the caches is a text like any other.
+    let mut world = World::new();
+    let first = world.reply(&PROMPT, true, tree(40));
+    let second: Vec<u32> = PROMPT
+        .iter()
+        .chain(&first.ids)
+        .copied()
+        .chain([2, 7, 1])
+        .collect();
+    let reply = world.reply(&second, true, tree(40));
+    assert_eq!(reply.usage.reused_tokens, second.len() - 4);
+    assert_eq!(
+        reply.ids,
+        World::new().reply(&second, false, options(40)).ids
+    );
+    // The end of the context.
+    let mut world = World::new();
+    world.target.capacity = 20;
+    world.draft.capacity = 17;
+    let reply = world.reply(&PROMPT, true, tree(120));
+    assert_eq!(
+        (reply.ids.as_slice(), reply.reason),
+        (&plain.ids[..17], FinishReason::Length)
+    );
+}
+
+#[test]
 fn max_tokens_is_exact() {
     for n in 1..20 {
         let reply = World::new().reply(&PROMPT, true, options(n));

@@ -9,7 +9,8 @@
 //! * [`sampling`]: a row of logits and what was said so far -> one token.
 //! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
 //! * [`tree`]: the shape of a token tree.
-//! * [`cost`]: how far to guess, from what passes cost on this device.
+//! * [`cost`]: what passes cost on this device.
+//! * [`planner`]: how far to guess, and in how many ways.
 //! * [`constraint`]: what the reply must look like, as masks.
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
 //! * [`stop`]: stop strings that never leak half a match.
@@ -26,6 +27,7 @@ pub mod history;
 pub mod noise;
 pub mod pair;
 pub mod params;
+pub mod planner;
 pub mod round;
 pub mod sampling;
 pub mod score;

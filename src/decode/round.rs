@@ -10,13 +10,14 @@
 use std::rc::Rc;
 
 use super::constraint::Constraint;
-use super::cost::{Choice, Costs, DraftLength, Observed, Planner};
+use super::cost::{Costs, TreeSize};
 use super::device::DeviceUse;
-use super::draft::{Draft, Drafter, Proposal, Source};
+use super::draft::{Draft, Drafter, MAX_DRAFT_TOKENS, Proposal, Source};
+use super::planner::{Choice, DraftLength, Observed, Planner, Room, Tried};
 use super::sampling::{History, Sampler, logprobs};
-use super::sequence::Sequence;
+use super::sequence::{Sequence, child};
 use super::verify::Verification;
-use crate::backend::{Executor, LogitRows};
+use crate::backend::{Executor, LogitRows, MAX_TREE_ROWS, Rows};
 use crate::error::Result;
 
 /// Seconds since some fixed moment. Injected, because the browser's clock is
@@ -65,7 +66,7 @@ pub struct Speculation {
     pub num_draft_tokens: usize,
     /// Of those, how many became text.
     pub num_accepted_tokens: usize,
-    /// The same by position in the proposal.
+    /// The same by position in the proposal; in a tree, by level.
     pub accepted_per_position: Vec<usize>,
     /// Tokens made, in all rounds.
     pub num_tokens: usize,
@@ -84,6 +85,24 @@ impl Speculation {
         num_accepted: usize,
         seconds: f64,
     ) {
+        self.note_tree(
+            num_tokens,
+            num_verified,
+            num_verified,
+            num_accepted,
+            seconds,
+        );
+    }
+
+    /// The same where the longest line of guesses was `depth` long.
+    fn note_tree(
+        &mut self,
+        num_tokens: usize,
+        num_verified: usize,
+        depth: usize,
+        num_accepted: usize,
+        seconds: f64,
+    ) {
         self.num_tokens += num_tokens;
         self.decode_s += seconds;
         if num_verified == 0 {
@@ -92,7 +111,7 @@ impl Speculation {
         self.num_drafts += 1;
         self.num_draft_tokens += num_verified;
         self.num_accepted_tokens += num_accepted;
-        let positions = self.accepted_per_position.len().max(num_verified);
+        let positions = self.accepted_per_position.len().max(depth);
         self.accepted_per_position.resize(positions, 0);
         for count in &mut self.accepted_per_position[..num_accepted] {
             *count += 1;
@@ -144,6 +163,8 @@ pub struct DecoderParts<'d> {
     pub constraint: Option<Constraint>,
     /// How much to draft.
     pub length: DraftLength,
+    /// Whether guesses may make a tree; needs [`Verification::Exact`].
+    pub trees: bool,
     /// What passes cost, as far as known.
     pub costs: Costs,
     /// Tokens that end the reply.
@@ -163,7 +184,7 @@ impl<'d> Decoder<'d> {
             sampler: parts.sampler,
             verification: parts.verification,
             constraint: parts.constraint,
-            planner: Planner::new(parts.length, parts.costs),
+            planner: Planner::new(parts.length, parts.trees, parts.costs),
             stop_ids: parts.stop_ids,
             wanted: parts.logprobs,
             clock: parts.clock,
@@ -184,8 +205,8 @@ impl<'d> Decoder<'d> {
     }
 
     /// The planner's latest choice.
-    pub fn last_choice(&self) -> Option<Choice> {
-        self.last_choice
+    pub fn last_choice(&self) -> Option<&Choice> {
+        self.last_choice.as_ref()
     }
 
     /// What passes cost, for the next reply to start from.
@@ -240,32 +261,46 @@ impl<'d> Decoder<'d> {
             "a round begins behind its history, but the cache holds {held} tokens"
         );
         let num_pending = pending.len();
-        let mut rows = pending.to_vec();
         let room = executor
             .capacity_tokens()
             .saturating_sub(self.history.len());
+        let depth = room.min(max_tokens - num_forced - 1);
         let choice = match &self.drafter {
-            Some(_) => self.planner.choose(room.min(max_tokens - num_forced - 1)),
-            None => Choice {
-                num_draft_tokens: 0,
-                look_only: false,
-                expected_speedup: 1.0,
-            },
+            Some(_) => self.planner.choose(Room {
+                depth,
+                nodes: room.min(MAX_TREE_ROWS.saturating_sub(num_pending)),
+            }),
+            None => Choice::NONE,
         };
-        self.last_choice = Some(choice);
-        let on_device = self.device_round(executor, sequence, choice.num_draft_tokens, max_tokens);
-        if let Some(made) = on_device.await? {
-            return Ok(made);
+        self.last_choice = Some(choice.clone());
+        if choice.tree.is_none() {
+            let num_draft_tokens = choice.num_draft_tokens;
+            let on_device = self.device_round(executor, sequence, num_draft_tokens, max_tokens);
+            if let Some(made) = on_device.await? {
+                return Ok(made);
+            }
         }
 
         let start_s = (self.clock)();
-        let proposal = self.propose(choice.num_draft_tokens).await?;
+        let proposal = self.propose(&choice, depth).await?;
         let drafted_s = (self.clock)();
-        if !choice.look_only {
-            rows.extend_from_slice(&proposal.tokens);
-        }
-        let logits = sequence.feed(executor, &rows, LogitRows::All).await?;
-        let num_right_rows = self.verify(
+        let pending = &self.history.tokens()[held..];
+        let guesses = if choice.look_only {
+            None
+        } else {
+            Some(&proposal)
+        };
+        let rows = rows(pending, guesses);
+        let logits = if rows.parents.is_empty() {
+            sequence
+                .feed(executor, &rows.tokens, LogitRows::All)
+                .await?
+        } else {
+            let nodes = rows.tokens.iter().zip(&rows.parents);
+            let nodes: Vec<_> = nodes.map(|(token, parent)| (*token, *parent)).collect();
+            sequence.grow(executor, &nodes, LogitRows::All).await?
+        };
+        let walk = self.verify(
             &logits,
             &rows,
             num_pending,
@@ -274,29 +309,46 @@ impl<'d> Decoder<'d> {
             max_tokens,
         )?;
         // At least one token stays ahead of the cache, to begin the next round.
-        sequence.truncate(
-            executor,
-            (held + num_right_rows).min(self.history.len() - 1),
-        );
+        let text = &self.history.tokens()[..self.history.len() - 1];
+        if rows.parents.is_empty() {
+            sequence.truncate(executor, (held + walk.num_right_rows).min(text.len()));
+        } else {
+            sequence.keep_common_prefix(executor, text)?;
+        }
         let end_s = (self.clock)();
 
-        let drafted = &proposal.tokens;
-        let drawn = &made[num_forced..];
-        let num_accepted = drafted
-            .iter()
-            .zip(drawn)
-            .take_while(|(drafted, made)| **drafted == made.id)
-            .count();
-        self.planner.observe(&Observed {
-            num_draft_tokens: drafted.len(),
-            num_accepted_tokens: num_accepted,
-            draft_s: drafted_s - start_s,
-            rows: rows.len(),
-            pass_s: end_s - drafted_s,
-        });
-        let verified = if choice.look_only { 0 } else { drafted.len() };
+        // Also where nobody verified: whether the guesses would have been right.
+        let num_accepted = match choice.look_only {
+            false => walk.num_right_rows - num_pending,
+            true => {
+                let drawn = made[num_forced..].iter().map(|made| made.id);
+                let right = proposal.tokens.iter().zip(drawn);
+                right.take_while(|(guess, drawn)| **guess == *drawn).count()
+            }
+        };
+        let (num_guesses, depth) = (proposal.tokens.len(), proposal.depth());
+        if let (Some(tree), false) = (&choice.tree, proposal.parents.is_empty()) {
+            let size = TreeSize {
+                rows: rows.len(),
+                depth,
+                draft_rows: tree.n_inner(),
+            };
+            self.planner
+                .observe_tree(size, &walk.tried, end_s - start_s);
+        } else {
+            self.planner.observe(&Observed {
+                num_draft_tokens: num_guesses,
+                num_accepted_tokens: num_accepted,
+                draft_s: drafted_s - start_s,
+                rows: rows.len(),
+                pass_s: end_s - drafted_s,
+            });
+            self.planner.observe_choices(&walk.tried);
+        }
+        let verified = if choice.look_only { 0 } else { num_guesses };
+        let (num_made, seconds) = (made.len(), end_s - start_s);
         self.stats
-            .note(made.len(), verified, num_accepted, end_s - start_s);
+            .note_tree(num_made, verified, depth, num_accepted, seconds);
         Ok(made)
     }
 
@@ -320,7 +372,10 @@ impl<'d> Decoder<'d> {
         Ok(())
     }
 
-    async fn propose(&mut self, max: usize) -> Result<Proposal> {
+    /// Guesses, of which those in a line are at most `depth`.
+    async fn propose(&mut self, choice: &Choice, depth: usize) -> Result<Proposal> {
+        let max = choice.num_draft_tokens;
+        let n_choices = self.planner.n_choices();
         match &mut self.drafter {
             Some(drafter) if max > 0 => {
                 let (history, sampler) = (&mut self.history, &mut self.sampler);
@@ -331,36 +386,47 @@ impl<'d> Decoder<'d> {
                         sampler,
                         constraint,
                         max,
+                        n_choices,
+                        shape: choice.tree.as_deref(),
                     })
                     .await?;
-                proposal.tokens.truncate(max);
+                proposal.truncate(max);
+                if proposal.parents.is_empty() {
+                    proposal.truncate(depth.min(MAX_DRAFT_TOKENS));
+                }
                 Ok(proposal)
             }
             _ => Ok(Proposal::certain(Source::Target, Vec::new())),
         }
     }
 
-    /// Draws from the `logits` of `rows` for as long as the draws are the rows';
-    /// returns how many rows turned out to be part of the text.
+    /// Draws from the `logits` of `rows` for as long as the draws are among the rows.
     fn verify(
         &mut self,
         logits: &[f32],
-        rows: &[u32],
+        rows: &Rows,
         num_pending: usize,
         proposal: &Proposal,
         made: &mut Vec<MadeToken>,
         max_tokens: usize,
-    ) -> Result<usize> {
+    ) -> Result<Walk> {
         let n_vocab = logits.len() / rows.len();
+        let is_chain = rows.parents.is_empty();
         let mut row = num_pending - 1;
+        let mut walk = Walk {
+            num_right_rows: num_pending,
+            tried: Vec::new(),
+        };
         loop {
             let logits = &logits[row * n_vocab..][..n_vocab];
             let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
-            let guess = (row + 1 < rows.len()).then_some((proposal, row + 1 - num_pending));
+            let guess =
+                (is_chain && row + 1 < rows.len()).then_some((proposal, row + 1 - num_pending));
             let sampler = &mut self.sampler;
             let (id, right) =
                 self.verification
                     .next(sampler, logits, &self.history, mask.as_ref(), guess)?;
+            let right = right || (!is_chain && child(rows, Some(row as u32), id).is_some());
             self.history.push(id);
             let (logprob, top_logprobs) = self.wanted.of(logits, id);
             let source = if right {
@@ -374,6 +440,14 @@ impl<'d> Decoder<'d> {
                 logprob,
                 top_logprobs,
             });
+            if let Some(choices) = proposal.choices.get(row + 1 - num_pending)
+                && !choices.is_empty()
+            {
+                walk.tried.push(Tried {
+                    rank: choices.iter().position(|&choice| choice == id),
+                    n_choices: choices.len(),
+                });
+            }
             let stops = self.stop_ids.contains(&id);
             let drawn_from = made.len() - 1;
             if let (Some(constraint), false) = (&mut self.constraint, stops) {
@@ -381,17 +455,53 @@ impl<'d> Decoder<'d> {
                 self.take_forced(made, max_tokens)?;
             }
             let said = &made[drawn_from..];
-            let same = rows[row + 1..]
-                .iter()
-                .zip(said)
-                .take_while(|(row, said)| **row == said.id)
-                .count();
-            row += same;
+            let mut same = 0;
+            for said in said {
+                let Some(next) = child(rows, Some(row as u32), said.id) else {
+                    break;
+                };
+                // What was forced was guessed with certainty.
+                if same > 0 {
+                    walk.tried.push(Tried {
+                        rank: Some(0),
+                        n_choices: 1,
+                    });
+                }
+                (row, same) = (next as usize, same + 1);
+            }
+            walk.num_right_rows += same;
             if same < said.len() || stops || made.len() == max_tokens {
-                return Ok(row + 1);
+                return Ok(walk);
             }
         }
     }
+}
+
+/// How far a round's draws went along its guesses.
+struct Walk {
+    /// Rows that turned out to be part of the text.
+    num_right_rows: usize,
+    /// Of each draw whose row the drafter said something about.
+    tried: Vec<Tried>,
+}
+
+/// The rows of a round: what the cache lacks of the text, and the guesses behind it.
+fn rows(pending: &[u32], guesses: Option<&Proposal>) -> Rows {
+    let mut rows = Rows::chain(pending);
+    let Some(guesses) = guesses else {
+        return rows;
+    };
+    rows.tokens.extend_from_slice(&guesses.tokens);
+    if !guesses.parents.is_empty() {
+        let num_pending = pending.len() as u32;
+        rows.parents
+            .extend((0..num_pending).map(|row| row.checked_sub(1)));
+        let parents = guesses.parents.iter();
+        rows.parents.extend(
+            parents.map(|parent| Some(parent.map_or(num_pending - 1, |p| p + num_pending))),
+        );
+    }
+    rows
 }
 
 #[cfg(test)]

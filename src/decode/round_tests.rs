@@ -2,8 +2,11 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::decode::draft::{Drawing, FirstOf, ModelDrafter, NgramDrafter};
+use crate::decode::noise::uniform;
+use crate::decode::planner::MAX_RANKS;
 use crate::decode::sampling::SamplingParams;
 use crate::decode::testing::{N_VOCAB, NoiseModel, ticking};
+use crate::decode::tree::TreeShape;
 use crate::error::{Code, Error};
 use crate::format::LocalFuture;
 
@@ -28,15 +31,35 @@ struct Outcome {
     passes: usize,
 }
 
+/// How much is drafted.
+#[derive(Debug, Clone)]
+enum How {
+    Chain(DraftLength),
+    Tree(DraftLength),
+    Shape(TreeShape),
+}
+
+impl From<DraftLength> for How {
+    fn from(length: DraftLength) -> Self {
+        How::Chain(length)
+    }
+}
+
 /// Makes `n` tokens with a drafter and a length.
 fn reply<'d>(
     params: &SamplingParams,
     drafter: Option<Box<dyn Drafter + 'd>>,
-    length: DraftLength,
+    how: impl Into<How>,
     n: usize,
     stop_ids: &[u32],
 ) -> Outcome {
+    let (length, trees, shape) = match how.into() {
+        How::Chain(length) => (length, false, None),
+        How::Tree(length) => (length, true, None),
+        How::Shape(shape) => (DraftLength::Auto, true, Some(shape)),
+    };
     let mut target = NoiseModel::new(1, 2, 1.0);
+    target.capacity = PROMPT.len() + n + 40;
     let mut sequence = Sequence::new(&mut target).unwrap();
     let mut decoder = Decoder::new(DecoderParts {
         prompt: &PROMPT,
@@ -45,11 +68,15 @@ fn reply<'d>(
         verification: Verification::Exact,
         constraint: None,
         length,
+        trees,
         costs: Costs::default(),
         stop_ids: stop_ids.to_vec(),
         logprobs: LogprobsWanted::default(),
         clock: ticking(),
     });
+    if let Some(shape) = shape {
+        decoder.planner.always(shape);
+    }
     pollster::block_on(async {
         sequence
             .feed(&mut target, &PROMPT[..4], LogitRows::None)
@@ -313,6 +340,7 @@ fn the_end_of_the_context_is_reached_exactly() {
         verification: Verification::Exact,
         constraint: None,
         length: DraftLength::Fixed(5),
+        trees: false,
         costs: Costs::default(),
         stop_ids: vec![],
         logprobs: LogprobsWanted::default(),
@@ -335,4 +363,155 @@ fn the_end_of_the_context_is_reached_exactly() {
         13,
         "twelve in the cache and one drawn from them"
     );
+}
+
+#[test]
+fn guessing_in_several_ways_never_changes_the_text() {
+    let n = 60;
+    let mut accepted: HashMap<&str, usize> = HashMap::new();
+    let mut branched = 0;
+    for params in all_params() {
+        let plain = reply(&params, None, DraftLength::Fixed(0), n, &[]).ids;
+        for how in [
+            How::Tree(DraftLength::Fixed(2)),
+            How::Tree(DraftLength::Fixed(7)),
+            How::Tree(DraftLength::Fixed(24)),
+            How::Tree(DraftLength::Auto),
+            How::Shape(TreeShape::best(&[0.4, 0.3, 0.2, 0.05], 13, 3)),
+        ] {
+            let mut draft = NoiseModel::new(1, 7, 0.8);
+            let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+            let mut itself = NoiseModel::new(1, 2, 1.0);
+            let mut own_sequence = Sequence::new(&mut itself).unwrap();
+            let mut stranger = NoiseModel::new(9, 9, 1.0);
+            let mut stranger_sequence = Sequence::new(&mut stranger).unwrap();
+            let mut third = NoiseModel::new(1, 7, 0.8);
+            let mut third_sequence = Sequence::new(&mut third).unwrap();
+            fn model<'d>(
+                executor: &'d mut NoiseModel,
+                sequence: &'d mut Sequence,
+            ) -> Box<dyn Drafter + 'd> {
+                Box::new(ModelDrafter::new(executor, sequence, Drawing::Shared))
+            }
+            let ngram = NgramDrafter {
+                max_ngram: 4,
+                min_ngram: 2,
+            };
+            let both = FirstOf(vec![
+                Box::new(ngram),
+                model(&mut third, &mut third_sequence),
+            ]);
+            let drafters: Vec<(&str, Box<dyn Drafter + '_>)> = vec![
+                ("draft", model(&mut draft, &mut draft_sequence)),
+                ("itself", model(&mut itself, &mut own_sequence)),
+                ("stranger", model(&mut stranger, &mut stranger_sequence)),
+                ("both", Box::new(both)),
+            ];
+            for (name, drafter) in drafters {
+                let got = reply(&params, Some(drafter), how.clone(), n, &[]);
+                assert_eq!(got.ids, plain, "{name}, {how:?}, {params:?}");
+                let stats = got.stats;
+                *accepted.entry(name).or_default() += stats.num_accepted_tokens;
+                let by_level = stats.accepted_per_position.iter().sum::<usize>();
+                assert_eq!(by_level, stats.num_accepted_tokens);
+                let deepest = stats.accepted_per_position.len();
+                branched += usize::from(stats.num_draft_tokens > deepest * stats.num_drafts);
+            }
+        }
+    }
+    for name in ["draft", "itself", "stranger", "both"] {
+        assert!(
+            accepted[name] > 1_000,
+            "{name}: {} accepted",
+            accepted[name]
+        );
+    }
+    assert!(
+        branched > 100,
+        "{branched} replies had more guesses than levels"
+    );
+}
+
+/// What a tree is for: where the first choice is wrong, the second may be right.
+#[test]
+fn a_tree_of_the_same_draft_makes_more_of_a_pass_than_its_chain() {
+    let params = SamplingParams {
+        temperature: 1.0,
+        seed: 3,
+        ..Default::default()
+    };
+    let passes = |how: How| {
+        let mut draft = NoiseModel::new(1, 7, 0.7);
+        let mut sequence = Sequence::new(&mut draft).unwrap();
+        let drafter = ModelDrafter::new(&mut draft, &mut sequence, Drawing::Shared);
+        reply(&params, Some(Box::new(drafter)), how, 400, &[]).passes
+    };
+    let chain = passes(How::Chain(DraftLength::Fixed(3)));
+    let tree = passes(How::Shape(TreeShape::best(&[0.5, 0.2, 0.1, 0.05], 16, 3)));
+    assert!(
+        tree * 20 < chain * 19,
+        "{tree} passes with trees, {chain} without"
+    );
+}
+
+/// Guesses trees of which, at every node that is on the text's line, the choice of a
+/// random rank is right.
+struct RightNowAndThen {
+    script: Vec<u32>,
+    by_rank: [f64; MAX_RANKS],
+}
+
+impl Drafter for RightNowAndThen {
+    fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
+        let shape = draft.shape.expect("always a tree");
+        let made = draft.history.len() - PROMPT.len();
+        let mut proposal = Proposal::certain(Source::Draft, Vec::new());
+        // Of the root and every node: whether it is on the text's line, and its level.
+        let mut at = vec![(true, 0)];
+        for node in &shape.nodes {
+            let (right, level) = at[node.parent];
+            let truth = self.script.get(made + level).copied().unwrap_or(0);
+            let draw = uniform(77, (made + level) as u32, 0);
+            let mut reached = 0.0;
+            let right_rank = self.by_rank.iter().position(|p| {
+                reached += p;
+                draw < reached
+            });
+            let right = right && right_rank == Some(node.rank);
+            let other = (truth + 1 + node.rank as u32) % N_VOCAB as u32;
+            proposal.tokens.push(if right { truth } else { other });
+            proposal
+                .parents
+                .push(node.parent.checked_sub(1).map(|p| p as u32));
+            at.push((right, level + 1));
+        }
+        Box::pin(std::future::ready(Ok(proposal)))
+    }
+}
+
+#[test]
+fn trees_gain_what_the_programme_predicts() {
+    let params = SamplingParams {
+        temperature: 1.0,
+        seed: 8,
+        ..Default::default()
+    };
+    let n = 8_000;
+    let script = reply(&params, None, DraftLength::Fixed(0), n, &[]).ids;
+    let by_rank = [0.55, 0.2, 0.1, 0.05];
+    for (size, depth) in [(1, 1), (6, 3), (16, 4)] {
+        let shape = TreeShape::best(&by_rank, size, depth);
+        let expected = shape.expected_tokens;
+        let drafter = RightNowAndThen {
+            script: script.clone(),
+            by_rank,
+        };
+        let got = reply(&params, Some(Box::new(drafter)), How::Shape(shape), n, &[]);
+        assert!(got.ids == script, "the text changed");
+        let a_round = n as f64 / got.passes as f64;
+        assert!(
+            (a_round - expected).abs() < 0.03 * expected,
+            "{size} nodes: {a_round} tokens a round, not {expected}"
+        );
+    }
 }

@@ -98,6 +98,40 @@ impl Sampler {
         history: &History,
         mask: Option<&TokenMask>,
     ) -> Result<u32> {
+        self.perturb(logits, history, mask);
+        let best = self.candidates.iter().copied().min_by(by_score);
+        best.map(|candidate| candidate.token)
+            .ok_or_else(nothing_allowed)
+    }
+
+    /// The token that [`Sampler::draw`] draws, and those that it would draw were the ones
+    /// before them not there: the `n` best under the noise, or as many as there are. They
+    /// are a sample without replacement (Kool et al., arXiv 1903.06059).
+    ///
+    /// # Errors
+    /// As [`Sampler::draw`].
+    pub fn draw_top(
+        &mut self,
+        logits: &[f32],
+        history: &History,
+        mask: Option<&TokenMask>,
+        n: usize,
+    ) -> Result<Vec<u32>> {
+        self.perturb(logits, history, mask);
+        let candidates = &mut self.candidates;
+        if candidates.is_empty() {
+            return Err(nothing_allowed());
+        }
+        if n < candidates.len() {
+            candidates.select_nth_unstable_by(n.max(1) - 1, by_score);
+            candidates.truncate(n.max(1));
+        }
+        candidates.sort_unstable_by(by_score);
+        Ok(candidates.iter().map(|candidate| candidate.token).collect())
+    }
+
+    /// Scores, filters and adds the position's noise.
+    fn perturb(&mut self, logits: &[f32], history: &History, mask: Option<&TokenMask>) {
         self.score(logits, history, mask);
         let position = history.len() as u32;
         if self.params.temperature > 0.0 {
@@ -107,15 +141,6 @@ impl Sampler {
                 candidate.score += gumbel(seed, position, candidate.token);
             }
         }
-        let best = self.candidates.iter().copied().min_by(by_score);
-        let none = || {
-            Error::new(
-                Code::RequestInvalid,
-                "constraint",
-                "no token is allowed at this point",
-            )
-        };
-        best.map(|candidate| candidate.token).ok_or_else(none)
     }
 
     /// The distribution that [`Sampler::draw`] draws from, as `(token, probability)`
@@ -233,6 +258,11 @@ impl Sampler {
             candidates.retain(|candidate| candidate.score >= floor);
         }
     }
+}
+
+fn nothing_allowed() -> Error {
+    let detail = "no token is allowed at this point";
+    Error::new(Code::RequestInvalid, "constraint", detail)
 }
 
 fn max_score(candidates: &[Candidate]) -> f32 {

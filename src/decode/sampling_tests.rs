@@ -33,6 +33,51 @@ fn greedy_takes_the_highest_and_ties_go_to_the_lowest_id() {
     );
 }
 
+/// The best under the noise, then what would have been drawn were they not there.
+#[test]
+fn the_best_few_are_drawn_without_replacement() {
+    for temperature in [0.0, 0.7, 1.5] {
+        for top_k in [0, 3] {
+            let mut sampler = sampler(SamplingParams {
+                temperature,
+                top_k,
+                seed: 9,
+                ..Default::default()
+            });
+            let mut history = History::new(&[]);
+            for _ in 0..200 {
+                let best = sampler.draw_top(&LOGITS, &history, None, 3).unwrap();
+                assert_eq!(best.len(), 3);
+                assert_eq!(best[0], sampler.draw(&LOGITS, &history, None).unwrap());
+                let one = sampler.draw_top(&LOGITS, &history, None, 1).unwrap();
+                assert_eq!(one, best[..1]);
+                if top_k == 0 {
+                    let mut mask = TokenMask::none(LOGITS.len());
+                    let others = (0..LOGITS.len() as u32).filter(|&token| token != best[0]);
+                    others.for_each(|token| mask.allow(token));
+                    let second = sampler.draw(&LOGITS, &history, Some(&mask)).unwrap();
+                    assert_eq!(best[1], second);
+                }
+                history.push(0);
+            }
+            let all = sampler.draw_top(&LOGITS, &history, None, 99).unwrap();
+            let n_left = if temperature > 0.0 && top_k > 0 {
+                top_k
+            } else {
+                LOGITS.len()
+            };
+            assert_eq!(all.len(), n_left);
+        }
+    }
+    let none = TokenMask::none(LOGITS.len());
+    let mut sampler = sampler(SamplingParams::default());
+    assert!(
+        sampler
+            .draw_top(&LOGITS, &History::new(&[]), Some(&none), 2)
+            .is_err()
+    );
+}
+
 #[test]
 fn draws_follow_the_softmax() {
     for temperature in [0.7, 1.0, 1.5] {

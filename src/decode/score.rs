@@ -74,7 +74,7 @@ pub async fn rank(
         return Err(Error::new(Code::RequestInvalid, "prompt", detail));
     }
     let (read, root) = (&first[..n_shared - 1], first[n_shared - 1]);
-    sequence.keep_common_prefix(executor, read);
+    sequence.keep_common_prefix(executor, read)?;
     let held = sequence.tokens().len();
     for chunk in read[held..].chunks(PREFILL_CHUNK_TOKENS) {
         sequence.feed(executor, chunk, LogitRows::None).await?;
@@ -204,8 +204,9 @@ impl Trie {
             return Ok(());
         }
         let held = sequence.tokens().len();
-        let logits = sequence.feed_rows(executor, &self.rows, LogitRows::All);
-        let logits = logits.await?;
+        let nodes = self.rows.tokens.iter().zip(&self.rows.parents);
+        let nodes: Vec<_> = nodes.map(|(token, parent)| (*token, *parent)).collect();
+        let logits = sequence.grow(executor, &nodes, LogitRows::All).await?;
         sequence.truncate(executor, held);
         let n_vocab = logits.len() / self.rows.len();
         for text in &self.texts {

@@ -13,6 +13,9 @@ pub const PREFILL_CHUNK_TOKENS: usize = 64;
 pub struct Sequence {
     cache: CacheId,
     tokens: Vec<u32>,
+    /// The nodes of a tree that lie behind `tokens`: several ways in which the text may
+    /// go on. One of them becomes text, or none, and the others are forgotten.
+    tree: Rows,
 }
 
 impl Sequence {
@@ -24,31 +27,52 @@ impl Sequence {
         Ok(Self {
             cache: executor.new_cache()?,
             tokens: Vec::new(),
+            tree: Rows::default(),
         })
     }
 
-    /// What the cache holds.
+    /// The text that the cache holds, without the tree behind it.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Forgets what is not a prefix of `tokens`; returns how many stay.
-    pub fn keep_common_prefix(&mut self, executor: &mut dyn Executor, tokens: &[u32]) -> usize {
+    /// Forgets what is not a prefix of `tokens`; returns how many stay. Of a tree, the
+    /// line that `tokens` goes along becomes text.
+    ///
+    /// # Errors
+    /// What the executor reports.
+    pub fn keep_common_prefix(
+        &mut self,
+        executor: &mut dyn Executor,
+        tokens: &[u32],
+    ) -> Result<usize> {
         let common = self
             .tokens
             .iter()
             .zip(tokens)
             .take_while(|(a, b)| a == b)
             .count();
-        self.truncate(executor, common);
-        common
+        if common < self.tokens.len() {
+            self.truncate(executor, common);
+        } else if !self.tree.is_empty() {
+            let tree = std::mem::take(&mut self.tree);
+            let path = line(&tree, &tokens[common..]);
+            if let Err(error) = executor.keep(self.cache, common, &path) {
+                executor.truncate(self.cache, common);
+                return Err(error);
+            }
+            self.tokens
+                .extend(path.iter().map(|&node| tree.tokens[node as usize]));
+        }
+        Ok(self.tokens.len())
     }
 
-    /// Forgets everything after the first `len` tokens.
+    /// Forgets everything after the first `len` tokens of the text.
     pub fn truncate(&mut self, executor: &mut dyn Executor, len: usize) {
-        if len < self.tokens.len() {
+        if len < self.tokens.len() || !self.tree.is_empty() {
+            self.tree = Rows::default();
             self.tokens.truncate(len);
-            executor.truncate(self.cache, len);
+            executor.truncate(self.cache, self.tokens.len());
         }
     }
 
@@ -66,6 +90,7 @@ impl Sequence {
         let revived = executor.revive().await?;
         if revived {
             self.tokens.clear();
+            self.tree = Rows::default();
         }
         Ok(revived)
     }
@@ -73,6 +98,7 @@ impl Sequence {
     /// Takes note that the cache begins with `tokens`, some of which it was given
     /// elsewhere, and forgets what is behind them.
     pub(super) fn hold(&mut self, executor: &mut dyn Executor, tokens: &[u32]) {
+        self.tree = Rows::default();
         self.tokens.truncate(tokens.len());
         self.tokens.extend_from_slice(&tokens[self.tokens.len()..]);
         executor.truncate(self.cache, tokens.len());
@@ -89,7 +115,7 @@ impl Sequence {
         tokens: &[u32],
         max_missing: usize,
     ) -> Result<usize> {
-        let kept = self.keep_common_prefix(executor, tokens);
+        let kept = self.keep_common_prefix(executor, tokens)?;
         let mut kept = kept.min(tokens.len() - 1);
         self.truncate(executor, kept);
         while tokens.len() - kept > max_missing {
@@ -101,14 +127,17 @@ impl Sequence {
         Ok(kept)
     }
 
-    /// A copy that goes its own way.
+    /// A copy of the text that goes its own way.
     ///
     /// # Errors
     /// `out_of_memory`.
     pub fn fork(&self, executor: &mut dyn Executor) -> Result<Self> {
+        let cache = executor.fork(self.cache)?;
+        executor.truncate(cache, self.tokens.len());
         Ok(Self {
-            cache: executor.fork(self.cache)?,
+            cache,
             tokens: self.tokens.clone(),
+            tree: Rows::default(),
         })
     }
 
@@ -118,7 +147,7 @@ impl Sequence {
     }
 
     /// Appends `tokens` in one pass and returns the logits asked for,
-    /// `[rows, vocab]`.
+    /// `[rows, vocab]`. A tree that lay there is forgotten.
     ///
     /// # Errors
     /// `context_overflow` where they do not fit; what the executor reports.
@@ -128,27 +157,67 @@ impl Sequence {
         tokens: &[u32],
         logits: LogitRows,
     ) -> Result<Vec<f32>> {
-        self.feed_rows(executor, &Rows::chain(tokens), logits).await
+        self.truncate(executor, self.tokens.len());
+        let rows = Rows::chain(tokens);
+        self.fits(executor, rows.len())?;
+        let out = executor.forward(self.cache, &rows, logits).await?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(out)
     }
 
-    /// As [`Sequence::feed`], for rows that may be a tree. What the sequence holds then is
-    /// no text until it is truncated to one.
+    /// Appends nodes to the tree behind the text, each with the node that it continues
+    /// (`None` for the text itself): all of them in one pass, or a level at a time.
     ///
     /// # Errors
     /// As [`Sequence::feed`].
-    pub async fn feed_rows(
+    pub async fn grow(
         &mut self,
         executor: &mut dyn Executor,
-        rows: &Rows,
+        nodes: &[(u32, Option<u32>)],
         logits: LogitRows,
     ) -> Result<Vec<f32>> {
-        let (need, capacity) = (self.tokens.len() + rows.len(), executor.capacity_tokens());
+        self.fits(executor, self.tree.len() + nodes.len())?;
+        let mut rows = Rows {
+            tokens: nodes.iter().map(|(token, _)| *token).collect(),
+            parents: self.tree.parents.clone(),
+        };
+        rows.parents.extend(nodes.iter().map(|(_, parent)| *parent));
+        let out = executor.forward(self.cache, &rows, logits).await?;
+        self.tree.tokens.extend_from_slice(&rows.tokens);
+        self.tree.parents = rows.parents;
+        Ok(out)
+    }
+
+    /// Whether so many rows have room behind the text.
+    fn fits(&self, executor: &dyn Executor, rows: usize) -> Result<()> {
+        let (need, capacity) = (self.tokens.len() + rows, executor.capacity_tokens());
         if need > capacity {
             let detail = format!("{need} tokens do not fit the context of {capacity}");
             return Err(Error::new(Code::ContextOverflow, "messages", detail));
         }
-        let out = executor.forward(self.cache, rows, logits).await?;
-        self.tokens.extend_from_slice(&rows.tokens);
-        Ok(out)
+        Ok(())
     }
+}
+
+/// The nodes of `tree` that `tokens` goes along, from the first. Children of one node
+/// have different tokens.
+pub(super) fn line(tree: &Rows, tokens: &[u32]) -> Vec<u32> {
+    let mut path: Vec<u32> = Vec::new();
+    for &token in tokens {
+        match child(tree, path.last().copied(), token) {
+            Some(node) => path.push(node),
+            None => break,
+        }
+    }
+    path
+}
+
+/// The node of `tree` with this token that continues `parent`.
+pub(super) fn child(tree: &Rows, parent: Option<u32>, token: u32) -> Option<u32> {
+    let first = parent.map_or(0, |parent| parent as usize + 1);
+    let nodes = first..tree.len();
+    let found = nodes.into_iter().find(|&node| {
+        tree.tokens[node] == token && tree.parent(node) == parent.map(|parent| parent as usize)
+    });
+    found.map(|node| node as u32)
 }

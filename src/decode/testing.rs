@@ -68,6 +68,16 @@ impl Executor for NoiseModel {
     fn truncate(&mut self, cache: CacheId, len: usize) {
         self.caches.get_mut(&cache.0).unwrap().truncate(len);
     }
+    fn keep(&mut self, cache: CacheId, base: usize, path: &[u32]) -> Result<()> {
+        let cached = self.caches.get_mut(&cache.0).unwrap();
+        let kept: Vec<u32> = path
+            .iter()
+            .map(|&row| cached[base + row as usize])
+            .collect();
+        cached.truncate(base);
+        cached.extend(kept);
+        Ok(())
+    }
     fn fork(&mut self, cache: CacheId) -> Result<CacheId> {
         let id = self.caches.len() as u32;
         self.caches.insert(id, self.caches[&cache.0].clone());
@@ -88,7 +98,7 @@ impl Executor for NoiseModel {
         let before = rows.n_before();
         let base = cached.len() - before;
         cached.extend_from_slice(&rows.tokens);
-        let cached = self.caches[&cache.0].clone();
+        let cached = &self.caches[&cache.0];
         let mut out = Vec::new();
         for row in before..before + rows.len() {
             let mut path = vec![row];
@@ -96,7 +106,9 @@ impl Executor for NoiseModel {
                 path.push(parent);
             }
             let line = path.iter().rev().map(|row| cached[base + row]);
-            let text: Vec<u32> = cached[..base].iter().copied().chain(line).collect();
+            // Only the last two tokens matter.
+            let before = cached[base.saturating_sub(2)..base].iter().copied();
+            let text: Vec<u32> = before.chain(line).collect();
             if logits == LogitRows::Last {
                 out.clear();
             }

@@ -4,15 +4,16 @@
 //! A chain bets everything on the draft's first choice; a tree also covers its second
 //! and third. A node's children are the draft's best tokens under the shared noise
 //! (Gumbel-top-b: sampling without replacement), and at most one of them is what the
-//! target draws. With `p[b]` the chance that it is the `b`-th, a node is reached with
-//! the product of its path's chances, and a tree makes as many tokens a round, on
-//! average, as the sum over its nodes. The tree with the most for its size comes from
-//! Sequoia's dynamic programme (Chen et al., arXiv 2402.12374, section 3.1), here with
-//! its bound on depth.
+//! target draws. With `p[l][b]` the chance that below a node of level `l` it is the
+//! `b`-th, a node is reached with the product of its path's chances, and a tree makes as
+//! many tokens a round, on average, as the sum over its nodes. The tree with the most for
+//! its size comes from Sequoia's dynamic programme (Chen et al., arXiv 2402.12374,
+//! section 3.1), here with its bound on depth, and with chances that may depend on the
+//! level.
 
 /// A tree over a root (the last token, which is known): nodes in an order in which
 /// parents come before children.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TreeShape {
     /// For every node but the root: its parent (0 is the root, `i + 1` is `nodes[i]`) and
     /// its rank among the parent's children, from 0.
@@ -35,25 +36,25 @@ impl TreeShape {
     /// fit) and at most `max_depth` levels below the root, where the draft's `b`-th
     /// choice is right with chance `by_rank[b]`.
     pub fn best(by_rank: &[f64], size: usize, max_depth: usize) -> Self {
-        let mut table = Table::new(by_rank, max_depth);
-        let fits = |size: &usize| table.subtree(size + 1, max_depth).0.is_finite();
-        let size = (0..=size).rev().find(fits).unwrap_or(0);
-        let (expected_tokens, _) = table.subtree(size + 1, max_depth);
-        let mut shape = Self {
-            nodes: Vec::with_capacity(size),
-            expected_tokens,
-        };
-        table.write(size + 1, max_depth, 0, &mut shape.nodes);
-        shape
+        let trees = Trees::new(&|_, rank| by_rank[rank], by_rank.len(), size, max_depth);
+        let size = (0..=size)
+            .rev()
+            .find(|&size| trees.expected(size).is_some());
+        trees.shape(size.unwrap_or(0))
     }
 
     /// How many levels below the root.
     pub fn depth(&self) -> usize {
-        let mut depths = vec![0];
+        self.level_of_nodes().into_iter().max().unwrap_or(0)
+    }
+
+    /// The level of the root, which is 0, and of every node.
+    fn level_of_nodes(&self) -> Vec<usize> {
+        let mut levels = vec![0];
         for node in &self.nodes {
-            depths.push(depths[node.parent] + 1);
+            levels.push(levels[node.parent] + 1);
         }
-        depths.into_iter().max().unwrap_or(0)
+        levels
     }
 
     /// How many children the node at `index` has (0 is the root).
@@ -63,77 +64,152 @@ impl TreeShape {
             .filter(|node| node.parent == index)
             .count()
     }
+
+    /// The child of the node at `index` of a rank.
+    pub fn child(&self, index: usize, rank: usize) -> Option<usize> {
+        let is_child = |node: &TreeNode| {
+            *node
+                == TreeNode {
+                    parent: index,
+                    rank,
+                }
+        };
+        Some(self.nodes.iter().position(is_child)? + 1)
+    }
+
+    /// Nodes with children, the root among them: those that a draft must run.
+    pub fn n_inner(&self) -> usize {
+        (0..=self.nodes.len())
+            .filter(|&index| self.nodes.iter().any(|node| node.parent == index))
+            .count()
+    }
+
+    /// Whether no node has a sibling.
+    pub fn is_chain(&self) -> bool {
+        self.depth() == self.nodes.len()
+    }
+
+    /// Tokens a round makes on average where the draft's choice of a rank, below a node
+    /// of a level, is right with this chance.
+    pub fn expected(&self, chance: &dyn Fn(usize, usize) -> f64) -> f64 {
+        let levels = self.level_of_nodes();
+        let mut reached = vec![1.0];
+        for node in &self.nodes {
+            reached.push(reached[node.parent] * chance(levels[node.parent], node.rank));
+        }
+        reached.iter().sum()
+    }
 }
 
-/// The dynamic programme's memory.
-struct Table<'p> {
-    by_rank: &'p [f64],
-    /// `(nodes, depth, ranks)` -> expected tokens of the best such tree, and how many of
-    /// its nodes hang below the child of the last rank.
-    best: std::collections::HashMap<(usize, usize, usize), (f64, usize)>,
+/// The best trees of every size, under one bound on depth: the dynamic programme's
+/// tables.
+pub struct Trees {
+    n_ranks: usize,
+    max_nodes: usize,
     max_depth: usize,
+    /// `[depth, ranks, nodes]` -> expected tokens of the best tree of exactly so many
+    /// nodes, its root included, of at most so many levels below the root, whose root has
+    /// children of the first `ranks` ranks only (each at least a leaf); and how many of
+    /// its nodes hang below the child of the last rank. Minus infinity where there is none.
+    ranked: Vec<(f64, u16)>,
+    /// `[depth, nodes]` -> the same over all ranks, and how many ranks.
+    best: Vec<(f64, u16)>,
 }
 
-impl<'p> Table<'p> {
-    fn new(by_rank: &'p [f64], max_depth: usize) -> Self {
-        Self {
-            by_rank,
-            best: std::collections::HashMap::new(),
+const NO_TREE: (f64, u16) = (f64::NEG_INFINITY, 0);
+
+impl Trees {
+    /// Works out all trees of up to `max_size` nodes, roots not counted, and `max_depth`
+    /// levels, where the draft's choice of a rank (under `n_ranks`), below a node of a
+    /// level (the root's is 0), is right with `chance(level, rank)`.
+    pub fn new(
+        chance: &dyn Fn(usize, usize) -> f64,
+        n_ranks: usize,
+        max_size: usize,
+        max_depth: usize,
+    ) -> Self {
+        let max_nodes = max_size + 1;
+        let mut trees = Self {
+            n_ranks,
+            max_nodes,
             max_depth,
-        }
-    }
-
-    /// The best tree of exactly `n` nodes, root included, whose root has children of the
-    /// first `ranks` ranks only (each of them at least a leaf).
-    fn ranked(&mut self, n: usize, depth: usize, ranks: usize) -> (f64, usize) {
-        debug_assert!(depth <= self.max_depth);
-        if ranks == 0 {
-            return (if n == 1 { 1.0 } else { f64::NEG_INFINITY }, 0);
-        }
-        if n <= ranks || depth == 0 {
-            return (f64::NEG_INFINITY, 0); // too few nodes, or no room below
-        }
-        if let Some(&known) = self.best.get(&(n, depth, ranks)) {
-            return known;
-        }
-        let mut best = (f64::NEG_INFINITY, 0);
-        for below in 1..n {
-            let rest = self.ranked(n - below, depth, ranks - 1).0;
-            let child = self.subtree(below, depth - 1).0;
-            let expected = rest + self.by_rank[ranks - 1] * child;
-            if expected > best.0 {
-                best = (expected, below);
+            ranked: vec![NO_TREE; (max_depth + 1) * (n_ranks + 1) * (max_nodes + 1)],
+            best: vec![NO_TREE; (max_depth + 1) * (max_nodes + 1)],
+        };
+        for depth in 0..=max_depth {
+            // A tree with `depth` levels below it has its root on this one.
+            let level = max_depth - depth;
+            let leaf = trees.at(depth, 0, 1);
+            trees.ranked[leaf] = (1.0, 0);
+            let ranks = if depth == 0 { 0 } else { n_ranks };
+            for ranks in 1..=ranks {
+                let chance = chance(level, ranks - 1);
+                for nodes in ranks + 1..=max_nodes {
+                    let mut found = NO_TREE;
+                    for below in 1..nodes {
+                        let rest = trees.ranked[trees.at(depth, ranks - 1, nodes - below)].0;
+                        let child = trees.best[(depth - 1) * (max_nodes + 1) + below].0;
+                        let expected = rest + chance * child;
+                        if expected > found.0 {
+                            found = (expected, below as u16);
+                        }
+                    }
+                    let at = trees.at(depth, ranks, nodes);
+                    trees.ranked[at] = found;
+                }
+            }
+            for nodes in 1..=max_nodes {
+                let mut found = NO_TREE;
+                for ranks in 0..=ranks {
+                    let expected = trees.ranked[trees.at(depth, ranks, nodes)].0;
+                    if expected > found.0 {
+                        found = (expected, ranks as u16);
+                    }
+                }
+                trees.best[depth * (max_nodes + 1) + nodes] = found;
             }
         }
-        self.best.insert((n, depth, ranks), best);
-        best
+        trees
     }
 
-    /// The best tree of exactly `n` nodes, root included, and its root's ranks.
-    fn subtree(&mut self, n: usize, depth: usize) -> (f64, usize) {
-        let mut best = (f64::NEG_INFINITY, 0);
-        for ranks in 0..=self.by_rank.len() {
-            let expected = self.ranked(n, depth, ranks).0;
-            if expected > best.0 {
-                best = (expected, ranks);
-            }
+    fn at(&self, depth: usize, ranks: usize, nodes: usize) -> usize {
+        (depth * (self.n_ranks + 1) + ranks) * (self.max_nodes + 1) + nodes
+    }
+
+    /// Tokens that the best tree of exactly `size` nodes makes; `None` where there is none.
+    pub fn expected(&self, size: usize) -> Option<f64> {
+        let best = self
+            .best
+            .get(self.max_depth * (self.max_nodes + 1) + size + 1)?;
+        best.0.is_finite().then_some(best.0)
+    }
+
+    /// The best tree of exactly `size` nodes; no node where there is none.
+    pub fn shape(&self, size: usize) -> TreeShape {
+        let mut shape = TreeShape {
+            nodes: Vec::new(),
+            expected_tokens: 1.0,
+        };
+        if let Some(expected) = self.expected(size) {
+            shape.expected_tokens = expected;
+            self.write(size + 1, self.max_depth, 0, &mut shape.nodes);
         }
-        best
+        shape
     }
 
-    fn write(&mut self, n: usize, depth: usize, parent: usize, nodes: &mut Vec<TreeNode>) {
-        let ranks = self.subtree(n, depth).1;
+    fn write(&self, nodes: usize, depth: usize, parent: usize, to: &mut Vec<TreeNode>) {
+        let ranks = usize::from(self.best[depth * (self.max_nodes + 1) + nodes].1);
         // From the last rank to the first: each says how much hangs below it.
         let mut below = vec![0; ranks];
-        let mut left = n;
+        let mut left = nodes;
         for rank in (1..=ranks).rev() {
-            below[rank - 1] = self.ranked(left, depth, rank).1;
+            below[rank - 1] = usize::from(self.ranked[self.at(depth, rank, left)].1);
             left -= below[rank - 1];
         }
-        let first = nodes.len();
-        nodes.extend((0..ranks).map(|rank| TreeNode { parent, rank }));
-        for (rank, &n) in below.iter().enumerate() {
-            self.write(n, depth - 1, first + rank + 1, nodes);
+        let first = to.len();
+        to.extend((0..ranks).map(|rank| TreeNode { parent, rank }));
+        for (rank, &nodes) in below.iter().enumerate() {
+            self.write(nodes, depth - 1, first + rank + 1, to);
         }
     }
 }
@@ -229,5 +305,32 @@ mod tests {
         let shape = TreeShape::best(&[1.0, 0.0], 5, 5);
         assert_eq!(shape.depth(), 5);
         assert_eq!(shape.expected_tokens, 6.0);
+    }
+
+    #[test]
+    fn chances_may_depend_on_the_level() {
+        // Right at the root, at random below it: broad below, narrow above.
+        let chance = |level: usize, rank: usize| match (level, rank) {
+            (0, 0) => 1.0,
+            (0, _) => 0.0,
+            _ => [0.3, 0.28, 0.26, 0.16][rank],
+        };
+        let trees = Trees::new(&chance, 4, 5, 3);
+        let shape = trees.shape(5);
+        assert_eq!((shape.n_children(0), shape.n_children(1)), (1, 4));
+        assert!((shape.expected_tokens - 3.0).abs() < 1e-9);
+        assert!((shape.expected(&chance) - shape.expected_tokens).abs() < 1e-9);
+        assert_eq!((shape.n_inner(), shape.is_chain()), (2, false));
+        assert_eq!(shape.child(1, 3), Some(5));
+        assert_eq!(shape.child(2, 0), None);
+    }
+
+    #[test]
+    fn what_a_shape_expects_is_what_the_programme_said() {
+        for (size, depth) in [(1, 1), (7, 3), (32, 8)] {
+            let shape = TreeShape::best(&BY_RANK, size, depth);
+            let again = shape.expected(&|_, rank| BY_RANK[rank]);
+            assert!((again - shape.expected_tokens).abs() < 1e-9);
+        }
     }
 }

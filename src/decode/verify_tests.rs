@@ -33,9 +33,8 @@ fn trials(n: u32, params: &SamplingParams, biased: bool) -> (Trial, Distribution
         let mut sampler = Sampler::new(params).unwrap();
         let guess = draw_from(u64::from(trial) ^ 0x9e37_79b9_7f4a_7c15, 0, &q).unwrap();
         let proposal = Proposal {
-            source: Source::Draft,
-            tokens: vec![guess],
             distributions: vec![q.clone()],
+            ..Proposal::certain(Source::Draft, vec![guess])
         };
         let rule = Verification::Rejection;
         let (token, stood) = rule

@@ -5,6 +5,7 @@
 //! ([`ModelDrafter`]), what followed the same words before ([`NgramDrafter`]), or one
 //! where the other has nothing to say ([`FirstOf`]).
 
+mod grow;
 mod model;
 mod ngram;
 
@@ -14,6 +15,7 @@ pub use ngram::NgramDrafter;
 use super::constraint::Constraint;
 use super::sampling::{Distribution, History, Sampler};
 use super::sequence::Sequence;
+use super::tree::TreeShape;
 use crate::backend::Executor;
 use crate::error::Result;
 use crate::format::LocalFuture;
@@ -51,8 +53,14 @@ impl Source {
 pub struct Proposal {
     /// Whose guesses.
     pub source: Source,
-    /// Most a round's length; fewer, or none, where there is no good guess.
+    /// At most as many as were asked for; fewer, or none, where there is no good guess.
     pub tokens: Vec<u32>,
+    /// Of each, the earlier guess that it follows (`None`: it follows the text); empty
+    /// for a chain. Guesses that follow the same are all different.
+    pub parents: Vec<Option<u32>>,
+    /// What the drafter would have guessed after the text, and after each of its guesses,
+    /// the likeliest first; empty where it does not say.
+    pub choices: Vec<Vec<u32>>,
     /// What each token was drawn from, where a [`Drawing::Independent`] drafter drew
     /// it; empty where the guesses are certain of themselves (probability 1 each).
     pub distributions: Vec<Distribution>,
@@ -64,8 +72,29 @@ impl Proposal {
         Self {
             source,
             tokens,
+            parents: Vec::new(),
+            choices: Vec::new(),
             distributions: Vec::new(),
         }
+    }
+
+    /// Drops all guesses but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        self.parents.truncate(len);
+    }
+
+    /// How many guesses the longest of its lines has.
+    pub fn depth(&self) -> usize {
+        if self.parents.is_empty() {
+            return self.tokens.len();
+        }
+        let mut depths: Vec<usize> = Vec::with_capacity(self.parents.len());
+        for parent in &self.parents {
+            let above = parent.and_then(|parent| depths.get(parent as usize));
+            depths.push(above.map_or(1, |depth| depth + 1));
+        }
+        depths.into_iter().max().unwrap_or(0)
     }
 }
 
@@ -90,6 +119,11 @@ pub struct Draft<'a> {
     pub constraint: Option<&'a mut Constraint>,
     /// At most this many tokens.
     pub max: usize,
+    /// How many choices to tell of at every step, the guess included.
+    pub n_choices: usize,
+    /// The tree to guess, of `max` nodes; `None` for a chain. A drafter that knows of one
+    /// way only guesses a chain anyhow.
+    pub shape: Option<&'a TreeShape>,
 }
 
 /// Someone who guesses.

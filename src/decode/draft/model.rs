@@ -12,8 +12,8 @@ const DRAFT_STREAM: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Draws proposals from a draft model with the target's parameters and noise.
 pub struct ModelDrafter<'e> {
-    executor: &'e mut dyn Executor,
-    sequence: &'e mut Sequence,
+    pub(super) executor: &'e mut dyn Executor,
+    pub(super) sequence: &'e mut Sequence,
     drawing: Drawing,
 }
 
@@ -31,19 +31,17 @@ impl<'e> ModelDrafter<'e> {
         }
     }
 
-    /// Draws on until `draft.max`; leaves history and constraint that far on.
-    async fn draw(&mut self, draft: &mut Draft<'_>) -> Result<Proposal> {
+    /// Draws a chain of up to `draft.max`; leaves history and constraint that far on.
+    pub(super) async fn draw(&mut self, draft: &mut Draft<'_>) -> Result<Proposal> {
         let Draft {
             history,
             sampler,
             constraint,
             max,
+            n_choices,
+            ..
         } = draft;
-        let room = self
-            .executor
-            .capacity_tokens()
-            .saturating_sub(history.len())
-            + 1;
+        let room = (self.executor.capacity_tokens() + 1).saturating_sub(history.len());
         let max = room.min(*max);
         let mut proposal = Proposal::certain(Source::Draft, Vec::new());
         while proposal.tokens.len() < max {
@@ -53,7 +51,14 @@ impl<'e> ModelDrafter<'e> {
                 .map(|constraint| constraint.mask())
                 .transpose()?;
             let (token, from) = match self.drawing {
-                Drawing::Shared => (sampler.draw(&logits, history, mask.as_ref())?, None),
+                Drawing::Shared => {
+                    let choices = sampler.draw_top(&logits, history, mask.as_ref(), *n_choices)?;
+                    let token = choices[0];
+                    // Tokens that were forced had no choice before them.
+                    proposal.choices.resize(proposal.tokens.len(), Vec::new());
+                    proposal.choices.push(choices);
+                    (token, None)
+                }
                 Drawing::Independent => {
                     let from = sampler.distribution(&logits, history, mask.as_ref());
                     let stream = sampler.params().seed ^ DRAFT_STREAM;
@@ -87,7 +92,7 @@ impl<'e> ModelDrafter<'e> {
     }
 
     /// Feeds whatever the cache lacks of `tokens`; the logits after the last.
-    async fn catch_up(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    pub(super) async fn catch_up(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         let missing = PREFILL_CHUNK_TOKENS;
         let kept = self
             .sequence
@@ -107,7 +112,10 @@ impl Drafter for ModelDrafter<'_> {
                 .constraint
                 .as_ref()
                 .map(|constraint| constraint.position());
-            let drawn = self.draw(draft).await;
+            let drawn = match (draft.shape, self.drawing) {
+                (Some(shape), Drawing::Shared) => self.grow(draft, shape).await,
+                _ => self.draw(draft).await,
+            };
             draft.history.truncate(len);
             if let (Some(constraint), Some(position)) = (&mut draft.constraint, position) {
                 constraint.rollback_to(position)?;
