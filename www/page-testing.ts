@@ -65,3 +65,9 @@ export async function say(page: Page, text: string): Promise<void> {
   await field.fill(text);
   await field.press("Enter");
 }
+
+/** Opens the page of `www/testing`, where the library has loaded the pair that ships. */
+export async function openLibrary(page: Page): Promise<void> {
+  await page.goto("testing/");
+  await page.waitForFunction(() => "testing" in window, undefined, { timeout: 120_000 });
+}

@@ -1,26 +1,32 @@
-//! What JavaScript sees: one class and two functions.
+//! What JavaScript sees: one class and two functions. Its methods are the calls of
+//! `www/lib/protocol.ts`, by name (`tests/protocol.rs`).
 
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise, Reflect};
+use serde::Serialize;
+use serde_json::Value as Json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::engine::{LoadedSession, Request};
+use super::engine::{Options, Request, load, moment};
 use super::source::{Listener, Place};
 use super::value::{from_js, thrown, to_js};
-use crate::error::{Code, Error};
+use crate::chat::openai::{Capabilities, Service};
+use crate::error::{Code, Error, Result};
+use crate::format::LocalFuture;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-import type { GenerateRequest } from "../protocol.ts";
-import type { Device, LoadProgress, ModelInfo, ModelSource, ReplyEnd, SamplingOptions } from "../types.ts";
+import type { LoadProgress, ModelSource } from "../types.ts";
+import type { Calls, LoadOptions } from "../protocol.ts";
 "#;
 
-/// A loaded model.
+/// A loaded model. Requests come as JSON text; what they may say is `chat::openai`'s to
+/// know, not JavaScript's.
 #[wasm_bindgen]
 pub struct Engine {
-    session: LoadedSession,
+    service: Service,
 }
 
 #[wasm_bindgen]
@@ -32,71 +38,157 @@ impl Engine {
     pub async fn load(
         #[wasm_bindgen(unchecked_param_type = "ModelSource")] target: JsValue,
         #[wasm_bindgen(unchecked_param_type = "ModelSource | undefined")] draft: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "Device")] device: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "LoadOptions")] options: JsValue,
         #[wasm_bindgen(unchecked_param_type = "(progress: LoadProgress) => void")]
         on_progress: Function,
-    ) -> Result<Engine, JsValue> {
+    ) -> std::result::Result<Engine, JsValue> {
         let request = Request {
             target: place("target", &target)?,
             draft: match draft.is_undefined() {
                 true => None,
                 false => Some(place("draft", &draft)?),
             },
-            device: from_js("device", device).map_err(|error| thrown(&error))?,
+            options: from_js::<Options>("load", options).map_err(|error| thrown(&error))?,
         };
         let listener: Listener = Rc::new(move |progress| {
             // A listener that throws is no reason to stop a load.
             let _ = on_progress.call1(&JsValue::NULL, &to_js(progress));
         });
-        let session = LoadedSession::load(request, listener)
+        let service = load(request, listener)
             .await
             .map_err(|error| thrown(&error))?;
-        Ok(Engine { session })
+        Ok(Engine { service })
     }
 
-    /// What was loaded.
-    #[wasm_bindgen(unchecked_return_type = "ModelInfo")]
-    pub fn info(&self) -> JsValue {
-        to_js(self.session.info())
+    /// What it can do.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"load\"][\"reply\"]")]
+    pub fn capabilities(&self) -> JsValue {
+        to_js(&Capabilities::of(self.service.session()))
     }
 
-    /// Makes a reply. `on_text` gets every piece, and says whether to go on; while the
-    /// engine waits for its answer, the thread can do other things.
+    /// `chat.completions`. `on_pieces` gets the pieces of every step (often none) and says
+    /// whether to go on; while the engine waits for its answer, the thread can do other
+    /// things.
     ///
     /// # Errors
     /// Throws an `Error` with the engine's `code`; `aborted` after a no.
-    #[wasm_bindgen(unchecked_return_type = "ReplyEnd")]
-    pub async fn generate(
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"chat\"][\"reply\"]")]
+    pub async fn chat(
         &mut self,
-        #[wasm_bindgen(unchecked_param_type = "GenerateRequest[\"prompt\"]")] prompt: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "SamplingOptions")] sampling: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "(text: string) => Promise<boolean>")]
-        on_text: Function,
-    ) -> Result<JsValue, JsValue> {
-        let prompt = from_js("prompt", prompt).map_err(|error| thrown(&error))?;
-        let sampling = from_js("sampling", sampling).map_err(|error| thrown(&error))?;
-        let go_on = |text: String| -> crate::format::LocalFuture<'_, crate::Result<bool>> {
-            Box::pin(async {
-                let text = JsValue::from(text);
-                let answer = on_text.call1(&JsValue::NULL, &text);
-                let answer = match answer {
-                    Ok(answer) => JsFuture::from(Promise::resolve(&answer)).await,
-                    Err(error) => Err(error),
-                };
-                let failed = |error| {
-                    let detail = format!("the listener failed: {error:?}");
-                    Error::new(Code::RequestInvalid, "on_text", detail)
-                };
-                answer.map(|answer| answer.is_truthy()).map_err(failed)
-            })
+        request: String,
+        #[wasm_bindgen(
+            unchecked_param_type = "(pieces: Calls[\"chat\"][\"event\"][]) => Promise<boolean>"
+        )]
+        on_pieces: Function,
+    ) -> std::result::Result<JsValue, JsValue> {
+        let listen = |pieces: Vec<_>| ask(&on_pieces, to_js(&pieces));
+        let reply = match read(&request) {
+            Ok(request) => self.service.chat(&request, &moment(), &listen).await,
+            Err(error) => Err(error),
         };
-        let end = self.session.generate(prompt, sampling, &go_on).await;
-        end.map(|end| to_js(&end)).map_err(|error| thrown(&error))
+        answer(reply)
+    }
+
+    /// `completions`, as [`Engine::chat`].
+    ///
+    /// # Errors
+    /// As [`Engine::chat`].
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"complete\"][\"reply\"]")]
+    pub async fn complete(
+        &mut self,
+        request: String,
+        #[wasm_bindgen(
+            unchecked_param_type = "(pieces: Calls[\"complete\"][\"event\"][]) => Promise<boolean>"
+        )]
+        on_pieces: Function,
+    ) -> std::result::Result<JsValue, JsValue> {
+        let listen = |pieces: Vec<_>| ask(&on_pieces, to_js(&pieces));
+        let reply = match read(&request) {
+            Ok(request) => self.service.complete(&request, &moment(), &listen).await,
+            Err(error) => Err(error),
+        };
+        answer(reply)
+    }
+
+    /// How likely each token of a text is.
+    ///
+    /// # Errors
+    /// Throws an `Error` with the engine's `code`.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"score\"][\"reply\"]")]
+    pub async fn score(&mut self, request: String) -> std::result::Result<JsValue, JsValue> {
+        answer(match read(&request) {
+            Ok(request) => self.service.score(&request).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Which label fits a text.
+    ///
+    /// # Errors
+    /// Throws an `Error` with the engine's `code`.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"classify\"][\"reply\"]")]
+    pub async fn classify(&mut self, request: String) -> std::result::Result<JsValue, JsValue> {
+        answer(match read(&request) {
+            Ok(request) => self.service.classify(&request, &moment()).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    /// A text's ids.
+    ///
+    /// # Errors
+    /// Throws an `Error` with the engine's `code`.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"tokenize\"][\"reply\"]")]
+    pub fn tokenize(&self, request: String) -> std::result::Result<JsValue, JsValue> {
+        answer(read(&request).and_then(|request| self.service.tokenize(&request, &moment())))
+    }
+
+    /// Ids' text.
+    ///
+    /// # Errors
+    /// Throws an `Error` with the engine's `code`.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"detokenize\"][\"reply\"]")]
+    pub fn detokenize(&self, request: String) -> std::result::Result<JsValue, JsValue> {
+        answer(read(&request).and_then(|request| self.service.detokenize(&request)))
+    }
+
+    /// What it has done since it was loaded.
+    #[wasm_bindgen(unchecked_return_type = "Calls[\"stats\"][\"reply\"]")]
+    pub fn stats(&self) -> JsValue {
+        to_js(&self.service.stats().plain())
     }
 }
 
+fn read(request: &str) -> Result<Json> {
+    serde_json::from_str(request)
+        .map_err(|error| Error::new(Code::RequestInvalid, "request", format!("no JSON: {error}")))
+}
+
+fn answer<T: Serialize>(reply: Result<T>) -> std::result::Result<JsValue, JsValue> {
+    match reply {
+        Ok(reply) => Ok(to_js(&reply)),
+        Err(error) => Err(thrown(&error)),
+    }
+}
+
+/// Tells the listener, and waits for its answer.
+fn ask(listener: &Function, pieces: JsValue) -> LocalFuture<'_, Result<bool>> {
+    Box::pin(async move {
+        let answer = listener.call1(&JsValue::NULL, &pieces);
+        let answer = match answer {
+            Ok(answer) => JsFuture::from(Promise::resolve(&answer)).await,
+            Err(error) => Err(error),
+        };
+        let failed = |error| {
+            let detail = format!("the listener failed: {error:?}");
+            Error::new(Code::Internal, "on_pieces", detail)
+        };
+        answer.map(|answer| answer.is_truthy()).map_err(failed)
+    })
+}
+
 /// Reads a `ModelSource`. Blobs are JavaScript's own objects, which serde would copy.
-fn place(name: &str, target: &JsValue) -> Result<Place, JsValue> {
+fn place(name: &str, target: &JsValue) -> std::result::Result<Place, JsValue> {
     let invalid = |detail| thrown(&Error::new(Code::RequestInvalid, name, detail));
     let get = |object: &JsValue, key: &str| Reflect::get(object, &key.into());
     if let Some(url) = get(target, "url")?.as_string() {

@@ -4,13 +4,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 
+use crate::chat::openai::ApiError;
 use crate::error::{Code, Error, Result};
 
-/// The JavaScript `Error` for one of ours: its message, and `code` beside it.
+/// The JavaScript `Error` for one of ours: its message, and beside it `code`, and what
+/// OpenAI's interface says of it: `status`, `type` and `param`.
 pub fn thrown(error: &Error) -> JsValue {
     let thrown = js_sys::Error::new(&error.to_string());
-    // Setting a property of a fresh object cannot fail.
-    let _ = js_sys::Reflect::set(&thrown, &"code".into(), &error.code().as_str().into());
+    let api = ApiError::from(error);
+    let param = api.param.map_or(JsValue::NULL, JsValue::from);
+    for (name, value) in [
+        ("code", JsValue::from(api.code)),
+        ("status", JsValue::from(api.status)),
+        ("type", JsValue::from(api.kind)),
+        ("param", param),
+    ] {
+        // Setting a property of a fresh object cannot fail.
+        let _ = js_sys::Reflect::set(&thrown, &name.into(), &value);
+    }
     thrown.into()
 }
 

@@ -1,5 +1,5 @@
 /** What the page is doing: the model it has, and the conversation. */
-import { Tandem, TandemError, type LoadProgress, type ModelInfo, type ModelSource } from "tandem-llm";
+import { Tandem, TandemError, type Capabilities, type ChatCompletion, type Completion, type LoadProgress, type ModelSource } from "tandem-llm";
 
 export interface Turn {
   role: "user" | "assistant";
@@ -20,7 +20,7 @@ type State = "empty" | "loading" | "ready" | "replying";
 
 export class Session {
   state = $state<State>("empty");
-  info = $state<ModelInfo>();
+  info = $state<Capabilities>();
   progress = $state<LoadProgress>();
   problem = $state<Problem>();
   turns = $state<Turn[]>([]);
@@ -28,7 +28,8 @@ export class Session {
   #engine: Tandem | undefined;
   #stop: AbortController | undefined;
 
-  async load(models: { target: ModelSource; draft?: ModelSource }): Promise<void> {
+  /** Loads a model; the pair that ships where none is named. */
+  async load(models: { target?: ModelSource; draft?: ModelSource } = {}): Promise<void> {
     this.stop();
     this.#forget();
     this.turns = [];
@@ -39,7 +40,7 @@ export class Session {
       const onProgress = (progress: LoadProgress) => (this.progress = progress);
       const engine = await Tandem.load({ ...models, onProgress, signal: stop.signal });
       this.#engine = engine;
-      this.info = engine.info;
+      this.info = engine.capabilities;
       this.state = "ready";
       void engine.closed.then((why) => {
         if (this.#engine !== engine) return;
@@ -70,14 +71,20 @@ export class Session {
     if (!reply) return;
     this.state = "replying";
     const stop = (this.#stop = new AbortController());
-    const options = { signal: stop.signal, onText: (piece: string) => (reply.text += piece), max_tokens: 512 };
+    const common = { stream: true, max_tokens: 512, temperature: 0.7 } as const;
+    const { signal } = stop;
     try {
-      const end = engine.info.has_chat_template
-        ? await engine.chat(asked, options)
-        : // A model without a template goes on from what stands there.
-          await engine.complete(asked.map(({ content }) => content).join("\n"), options);
-      reply.n_tokens = end.usage.completion_tokens;
-      reply.tokens_per_s = end.timings.decode_tokens_per_s;
+      if (engine.capabilities.has_chat_template) {
+        const stream = await engine.chat.completions.create({ ...common, messages: asked }, { signal });
+        for await (const chunk of stream) reply.text += chunk.choices[0]?.delta.content ?? "";
+        note(reply, await stream.final());
+      } else {
+        // A model without a template goes on from what stands there.
+        const prompt = asked.map(({ content }) => content).join("\n");
+        const stream = await engine.completions.create({ ...common, prompt }, { signal });
+        for await (const chunk of stream) reply.text += chunk.choices[0]?.text ?? "";
+        note(reply, await stream.final());
+      }
     } catch (error) {
       if (isAbort(error)) reply.stopped = true;
       else this.#tell(error);
@@ -111,6 +118,12 @@ export class Session {
     const message = error instanceof Error ? error.message : String(error);
     this.problem = { code: error instanceof TandemError ? error.code : "internal", message };
   }
+}
+
+/** What the reply took. */
+function note(reply: Turn, { usage, timings }: ChatCompletion | Completion): void {
+  if (usage) reply.n_tokens = usage.completion_tokens;
+  if (timings) reply.tokens_per_s = timings.decode_tokens_per_s;
 }
 
 function isAbort(error: unknown): boolean {

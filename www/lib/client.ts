@@ -8,6 +8,17 @@ interface Waiting {
   fail: (error: TandemError) => void;
 }
 
+/** Hears of a call's events. `taken` is to be called once for each when it has been
+ * dealt with: the worker waits for readers that fall behind. */
+export type OnEvent<E> = (event: E, taken: () => void) => void;
+
+/** Starts the worker that ships beside this module. */
+export function startWorker(url?: string | URL): Worker {
+  if (url !== undefined) return new Worker(url, { type: "module", name: "tandem" });
+  // Bundlers recognise exactly this expression.
+  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+}
+
 export class Client {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
@@ -16,11 +27,10 @@ export class Client {
   /** Why the worker is gone, once it is. */
   #closed: TandemError | undefined;
 
-  /** `onClosed` hears when the worker goes, whoever ended it. */
-  constructor(onClosed: (why: TandemError) => void) {
+  /** Takes the worker over. `onClosed` hears when it goes, whoever ended it. */
+  constructor(worker: Worker, onClosed: (why: TandemError) => void) {
     this.#onClosed = onClosed;
-    // Bundlers recognise exactly this expression.
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    this.#worker = worker;
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
     this.#worker.onerror = (event) => {
       this.close(new TandemError("internal", event.message || "the engine's worker did not start"));
@@ -28,12 +38,12 @@ export class Client {
   }
 
   /** Calls the worker. Aborting `signal` asks it to stop; it then answers with an
-   * `aborted` error or with what it has. */
+   * `aborted` error, or with what it has if it was done already. */
   call<N extends CallName>(
     call: N,
     request: Calls[N]["request"],
-    onEvent?: (event: Calls[N]["event"]) => void,
-    signal?: AbortSignal,
+    onEvent?: OnEvent<Calls[N]["event"]>,
+    signal?: AbortSignal | null,
   ): Promise<Calls[N]["reply"]> {
     if (this.#closed) return Promise.reject(this.#closed);
     if (signal?.aborted) return Promise.reject(new TandemError("aborted", "stopped before it began"));
@@ -41,14 +51,15 @@ export class Client {
     const abort = () => this.#send({ id, abort: true });
     signal?.addEventListener("abort", abort);
     const answer = new Promise<Calls[N]["reply"]>((resolve, reject) => {
+      const taken = () => this.#send({ id, taken: 1 });
       const waiting: Waiting = {
-        event: (event) => onEvent?.(event),
+        event: (event) => onEvent?.(event, taken),
         reply: resolve,
         fail: reject,
       };
       this.#waiting.set(id, waiting);
     });
-    this.#send({ id, call, request } as ToWorker);
+    this.#send({ id, call, request, events: onEvent !== undefined } as ToWorker);
     return answer.finally(() => signal?.removeEventListener("abort", abort));
   }
 
@@ -63,7 +74,7 @@ export class Client {
   }
 
   #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
+    if (!this.#closed) this.#worker.postMessage(message);
   }
 
   #receive(message: FromWorker): void {

@@ -1,52 +1,132 @@
-import { Client } from "./client.ts";
-import { TandemError } from "./errors.ts";
+import { Client, startWorker } from "./client.ts";
+import { fromPlain, TandemError, toPlain } from "./errors.ts";
+import { answerFetch } from "./fetch.ts";
 import { resolveSource } from "./hub.ts";
-import type { GenerateRequest, LoadRequest } from "./protocol.ts";
-import type { ChatMessage, LoadOptions, ModelInfo, ReplyEnd, SamplingOptions } from "./types.ts";
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionParams,
+  Completion,
+  CompletionParams,
+  EngineStats,
+} from "./openai.ts";
+import type { Calls, LoadRequest } from "./protocol.ts";
+import { Stream } from "./stream.ts";
+import type {
+  Capabilities,
+  ClassifyParams,
+  Detokenized,
+  DetokenizeParams,
+  LabelScore,
+  LoadOptions,
+  ScoreParams,
+  Scored,
+  Tokenized,
+  TokenizeParams,
+} from "./types.ts";
 
-export interface StreamOptions extends SamplingOptions {
-  /** Called with each piece of the reply as it is made. */
-  onText?: (text: string) => void;
-  /** Stops the reply: what was made until then is kept. */
-  signal?: AbortSignal;
+/** What every request may be given beside its body. */
+export interface RequestOptions {
+  /** Stops the request, also while it waits for its turn: it rejects with `aborted`. */
+  signal?: AbortSignal | null;
 }
 
-/** A reply, whole. */
-export interface Reply extends ReplyEnd {
-  text: string;
+/** A chat completion, piece by piece. */
+export type ChatStream = Stream<ChatCompletionChunk, ChatCompletion>;
+/** A text completion, piece by piece. */
+export type CompletionStream = Stream<Completion, Completion>;
+
+/** `engine.chat.completions`. */
+export interface ChatCompletions {
+  /**
+   * Replies to a conversation, as OpenAI's method of this name: in pieces where `stream`
+   * is true, else whole.
+   *
+   * @throws {TandemError} `request_invalid`, with the field at fault as `param`;
+   * `context_overflow`; `aborted`; or what else the engine reports.
+   */
+  create(body: ChatCompletionParams & { stream: true }, options?: RequestOptions): Promise<ChatStream>;
+  create(body: ChatCompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<ChatCompletion>;
+  create(body: ChatCompletionParams, options?: RequestOptions): Promise<ChatStream | ChatCompletion>;
 }
 
-/** A loaded model, in a worker of its own. */
+/** `engine.completions`. */
+export interface Completions {
+  /** Continues a text, as OpenAI's method of this name; otherwise as `chat.completions`. */
+  create(body: CompletionParams & { stream: true }, options?: RequestOptions): Promise<CompletionStream>;
+  create(body: CompletionParams & { stream?: false | null }, options?: RequestOptions): Promise<Completion>;
+  create(body: CompletionParams, options?: RequestOptions): Promise<CompletionStream | Completion>;
+}
+
+/**
+ * A loaded model, in a worker of its own. Requests are answered one at a time, in the
+ * order they come.
+ */
 export class Tandem {
-  readonly info: ModelInfo;
+  /** What it can do with the models it has. */
+  readonly capabilities: Capabilities;
   /** Resolves when the engine can no longer be asked, with why: it was disposed of
    * (`aborted`), or it failed (`internal`) and has to be loaded again. */
   readonly closed: Promise<TandemError>;
+  /** Conversations. */
+  readonly chat: { readonly completions: ChatCompletions };
+  /** Texts. */
+  readonly completions: Completions;
+  /**
+   * Answers what a server with OpenAI's interface would: `/v1/chat/completions`,
+   * `/v1/completions` and `/v1/models`, streams as server-sent events, errors with their
+   * status. Give it to any client that takes a `fetch`; the host in the address does not
+   * matter, and nothing leaves this machine.
+   *
+   * ```ts
+   * const client = new OpenAI({ baseURL: "http://tandem/v1", apiKey: "none", fetch: engine.fetch, dangerouslyAllowBrowser: true });
+   * ```
+   */
+  readonly fetch: typeof globalThis.fetch;
   readonly #client: Client;
 
-  private constructor(client: Client, info: ModelInfo, closed: Promise<TandemError>) {
+  private constructor(client: Client, capabilities: Capabilities, closed: Promise<TandemError>) {
     this.#client = client;
-    this.info = info;
+    this.capabilities = capabilities;
     this.closed = closed;
+    this.chat = { completions: { create: this.#creator("chat") as ChatCompletions["create"] } };
+    this.completions = { create: this.#creator("complete") as Completions["create"] };
+    this.fetch = (input, init) => answerFetch(this, this.#raw, new Request(input, init));
   }
 
   /**
-   * Loads a model.
+   * Loads a model: the pair that ships with the package where none is named.
    *
    * @throws {TandemError} with the engine's `code`; `aborted` where the signal said so.
    */
-  static async load({ target, draft, device = "auto", onProgress, signal }: LoadOptions): Promise<Tandem> {
+  static async load(options: LoadOptions = {}): Promise<Tandem> {
+    const { device = "auto", contextTokens, memoryBudgetBytes, onProgress, signal, wasmUrl } = options;
+    if (signal?.aborted) throw new TandemError("aborted", "stopped before it began");
+    const { target, draft } = options.target
+      ? { target: options.target, draft: options.draft }
+      : { ...(await import("./embedded.ts")).embedded(), ...(options.draft ? { draft: options.draft } : {}) };
     let onClosed!: (why: TandemError) => void;
     const closed = new Promise<TandemError>((resolve) => (onClosed = resolve));
-    const client = new Client(onClosed);
+    const client = new Client(options.worker ?? startWorker(options.workerUrl), onClosed);
     // A load does not look up between reads: to stop it, its worker is ended.
     const stop = () => client.close(new TandemError("aborted", "stopped"));
     signal?.addEventListener("abort", stop);
     try {
-      const request: LoadRequest = { target: resolveSource(target), device };
+      const request: LoadRequest = {
+        target: resolveSource(target),
+        options: {
+          device,
+          ...(contextTokens === undefined ? {} : { contextTokens }),
+          ...(memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes }),
+        },
+      };
       if (draft) request.draft = resolveSource(draft);
-      const info = await client.call("load", request, onProgress, signal);
-      return new Tandem(client, info, closed);
+      if (wasmUrl !== undefined) {
+        // As any address of the page's: a worker would resolve it against its own.
+        const base = typeof location === "undefined" ? import.meta.url : location.href;
+        request.wasmUrl = new URL(wasmUrl, base).href;
+      }
+      return new Tandem(client, await client.call("load", request, onProgress, signal), closed);
     } catch (error) {
       client.close();
       throw error;
@@ -55,29 +135,89 @@ export class Tandem {
     }
   }
 
-  /** Replies to a conversation. */
-  chat(messages: readonly ChatMessage[], options: StreamOptions = {}): Promise<Reply> {
-    return this.#generate({ messages }, options);
+  /** How likely a text is under the model, token by token. */
+  score(params: ScoreParams | string, options?: RequestOptions): Promise<Scored> {
+    const request = typeof params === "string" ? { text: params } : params;
+    return this.#ask("score", request, options);
   }
 
-  /** Continues a text. */
-  complete(text: string, options: StreamOptions = {}): Promise<Reply> {
-    return this.#generate({ text }, options);
+  /** Which of several labels fits a text, the best first. */
+  classify(params: ClassifyParams, options?: RequestOptions): Promise<LabelScore[]> {
+    return this.#ask("classify", params, options);
   }
 
-  /** Ends the worker and frees the model. */
+  /** The ids of a text, or of messages as the model would read them. */
+  tokenize(params: TokenizeParams | string, options?: RequestOptions): Promise<Tokenized> {
+    const request = typeof params === "string" ? { text: params } : params;
+    return this.#ask("tokenize", request, options);
+  }
+
+  /** The text of ids. */
+  detokenize(params: DetokenizeParams | readonly number[], options?: RequestOptions): Promise<Detokenized> {
+    const request = "token_ids" in params ? params : { token_ids: params };
+    return this.#ask("detokenize", request, options);
+  }
+
+  /** What was done since the model was loaded. */
+  stats(): Promise<EngineStats> {
+    return this.#client.call("stats", null);
+  }
+
+  /** Ends the worker and frees the model. Requests that wait fail with `aborted`. */
   dispose(): void {
     this.#client.close();
   }
 
-  async #generate(prompt: GenerateRequest["prompt"], options: StreamOptions): Promise<Reply> {
-    const { onText, signal, ...sampling } = options;
-    let text = "";
-    const add = (piece: string) => {
-      text += piece;
-      onText?.(piece);
-    };
-    const end = await this.#client.call("generate", { prompt, sampling }, add, signal);
-    return { text, ...end };
+  #ask<N extends "score" | "classify" | "tokenize" | "detokenize">(
+    call: N,
+    params: object,
+    { signal }: RequestOptions = {},
+  ): Promise<Calls[N]["reply"]> {
+    return this.#client.call(call, JSON.stringify(params), undefined, signal);
   }
+
+  #creator(call: "chat" | "complete") {
+    return async (body: { stream?: boolean | null }, options: RequestOptions = {}) =>
+      this.#raw(call, JSON.stringify(body), body.stream === true, options.signal);
+  }
+
+  /** A request as text: the whole reply, or a stream that has begun. */
+  readonly #raw: RawCreate = (call, body, stream, signal) => {
+    if (!stream) return this.#client.call(call, body, undefined, signal);
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    return new Promise((resolve, reject) => {
+      type Piece = ChatCompletionChunk | Completion;
+      const made = new Stream<Piece, ChatCompletion | Completion>(controller);
+      // What is wrong with a request shows before its first piece, and rejects.
+      const onPiece = (piece: Piece, taken: () => void) => {
+        made.push(piece, taken);
+        resolve(made);
+      };
+      this.#client
+        .call(call, body, onPiece, controller.signal)
+        .then(
+          (whole) => {
+            made.end(whole);
+            resolve(made);
+          },
+          (thrown: unknown) => {
+            const error = fromPlain(toPlain(thrown));
+            made.end(undefined, error);
+            reject(error);
+          },
+        )
+        .finally(() => signal?.removeEventListener("abort", abort));
+    });
+  };
 }
+
+/** @internal */
+export type RawCreate = (
+  call: "chat" | "complete",
+  body: string,
+  stream: boolean,
+  signal?: AbortSignal | null,
+) => Promise<Stream<ChatCompletionChunk | Completion, ChatCompletion | Completion> | ChatCompletion | Completion>;

@@ -1,16 +1,40 @@
-/** Language models inside a web page. */
-export { Tandem, type Reply, type StreamOptions } from "./engine.ts";
+/**
+ * Language models inside a web page.
+ *
+ * ```ts
+ * const engine = await Tandem.load();
+ * const stream = await engine.chat.completions.create({
+ *   messages: [{ role: "user", content: "Tell me a story." }],
+ *   stream: true,
+ * });
+ * for await (const chunk of stream) console.log(chunk.choices[0]?.delta.content ?? "");
+ * ```
+ *
+ * @module
+ */
+export {
+  Tandem,
+  type ChatCompletions,
+  type ChatStream,
+  type Completions,
+  type CompletionStream,
+  type RequestOptions,
+} from "./engine.ts";
 export { TandemError } from "./errors.ts";
+export { Stream } from "./stream.ts";
+export type * from "./openai.ts";
 export type {
-  ChatMessage,
+  Capabilities,
+  ClassifyParams,
+  Detokenized,
+  DetokenizeParams,
   Device,
-  FinishReason,
+  LabelScore,
   LoadOptions,
   LoadProgress,
-  ModelInfo,
   ModelSource,
-  ReplyEnd,
-  SamplingOptions,
-  Timings,
-  Usage,
+  ScoreParams,
+  Scored,
+  Tokenized,
+  TokenizeParams,
 } from "./types.ts";

@@ -1,38 +1,68 @@
 /**
  * What the page and the worker say to each other. This map is the only place that
- * knows: client and worker are both typed from it.
+ * knows: client and worker are both typed from it, and `tests/protocol.rs` holds it to
+ * the engine's methods.
  */
 import type { PlainError } from "./errors.ts";
-import type { ChatMessage, Device, LoadProgress, ModelInfo, ModelSource, ReplyEnd, SamplingOptions } from "./types.ts";
+import type { ChatCompletion, ChatCompletionChunk, Completion, EngineStats } from "./openai.ts";
+import type {
+  Capabilities,
+  Detokenized,
+  Device,
+  LabelScore,
+  LoadProgress,
+  ModelSource,
+  Scored,
+  Tokenized,
+} from "./types.ts";
 
-/** Each call: what it takes, what it answers, and what it tells on the way. */
+/** Each call: what it takes, what it answers, and what it tells on the way. Requests to
+ * the engine are JSON text: it reads them itself. */
 export interface Calls {
   /** Loads a model in place of the one there is. */
-  load: { request: LoadRequest; reply: ModelInfo; event: LoadProgress };
-  /** Continues a prompt, piece by piece. */
-  generate: { request: GenerateRequest; reply: ReplyEnd; event: string };
+  load: { request: LoadRequest; reply: Capabilities; event: LoadProgress };
+  /** `chat.completions`. */
+  chat: { request: string; reply: ChatCompletion; event: ChatCompletionChunk };
+  /** `completions`. */
+  complete: { request: string; reply: Completion; event: Completion };
+  /** How likely a text is. */
+  score: { request: string; reply: Scored; event: never };
+  /** Which label fits a text. */
+  classify: { request: string; reply: LabelScore[]; event: never };
+  /** A text's ids. */
+  tokenize: { request: string; reply: Tokenized; event: never };
+  /** Ids' text. */
+  detokenize: { request: string; reply: Detokenized; event: never };
+  /** What was done so far. */
+  stats: { request: null; reply: EngineStats; event: never };
   /** Panics: there to test that the page survives it. */
   crash: { request: null; reply: null; event: never };
 }
 
 export type CallName = keyof Calls;
 
+/** How models run. */
+export interface LoadOptions {
+  device: Device;
+  contextTokens?: number;
+  memoryBudgetBytes?: number;
+}
+
 export interface LoadRequest {
   target: ModelSource;
   draft?: ModelSource;
-  device: Device;
-}
-
-export interface GenerateRequest {
-  /** A conversation for the model's chat template, or text to continue. */
-  prompt: { messages: readonly ChatMessage[] } | { text: string };
-  sampling: SamplingOptions;
+  options: LoadOptions;
+  /** Where the engine is, if not beside the worker. */
+  wasmUrl?: string;
 }
 
 /** Page to worker. */
 export type ToWorker =
-  | { [N in CallName]: { id: number; call: N; request: Calls[N]["request"] } }[CallName]
-  | { id: number; abort: true };
+  /** A call; its events are told only where they are wanted. */
+  | { [N in CallName]: { id: number; call: N; request: Calls[N]["request"]; events: boolean } }[CallName]
+  | { id: number; abort: true }
+  /** So many of a call's events were taken: the worker does not run far ahead. */
+  | { id: number; taken: number };
 
 /** Worker to page. */
 export type FromWorker =

@@ -1,40 +1,66 @@
 /**
- * The engine's thread: hosts the wasm module and answers the page's calls, one
- * after the other.
+ * The engine's thread: hosts the wasm module and answers the page's calls, one after the
+ * other in the order they came.
  */
 import { TandemError, toPlain } from "./errors.ts";
 import type { CallName, Calls, FromWorker, ToWorker } from "./protocol.ts";
 import init, { crash, Engine, on_panic } from "./wasm/tandem.js";
 
+/** Events that may be under way to a page that has not taken them: enough to keep the
+ * engine busy, few enough that a reader who stops stops the engine. */
+const MAX_UNTAKEN_EVENTS = 32;
+
+/** A call that waits for its turn, or has it. */
+interface Job<N extends CallName = CallName> {
+  id: number;
+  call: N;
+  request: Calls[N]["request"];
+  events: boolean;
+  aborted: boolean;
+  /** Events told and not taken. */
+  untaken: number;
+  /** Lets a job go on that waits for its events to be taken. */
+  wake: () => void;
+}
+
 type Handler<N extends CallName> = (
   request: Calls[N]["request"],
-  tell: (event: Calls[N]["event"]) => void,
-  signal: AbortSignal,
-) => Promise<Calls[N]["reply"]>;
+  job: Job,
+) => Calls[N]["reply"] | Promise<Calls[N]["reply"]>;
 
 let engine: Engine | undefined;
+let ready: Promise<void> | undefined;
+
+/** Starts the wasm module, once. */
+function start(wasmUrl?: string): Promise<void> {
+  ready ??= init({ module_or_path: wasmUrl ?? new URL("./wasm/tandem_bg.wasm", import.meta.url) }).then(() => {
+    on_panic((message: string) => post({ fatal: { code: "internal", message } }));
+  });
+  return ready;
+}
+
+function loaded(): Engine {
+  if (!engine) throw new TandemError("request_invalid", "no model is loaded", { status: 400 });
+  return engine;
+}
 
 const handlers: { [N in CallName]: Handler<N> } = {
-  async load({ target, draft, device }, tell) {
-    await ready;
+  async load({ target, draft, options, wasmUrl }, job) {
+    await start(wasmUrl);
     engine?.free();
     engine = undefined;
-    engine = await Engine.load(target, draft, device, tell);
-    return engine.info();
+    engine = await Engine.load(target, draft, options, (progress) => tell(job, progress));
+    return engine.capabilities();
   },
-
-  async generate({ prompt, sampling }, tell, signal) {
-    if (!engine) throw new TandemError("request_invalid", "no model is loaded");
-    return await engine.generate(prompt, sampling, async (text) => {
-      if (text) tell(text);
-      // Between tokens the thread reads its messages: that is how a stop arrives.
-      await nextTask();
-      return !signal.aborted;
-    });
-  },
-
+  chat: (request, job) => loaded().chat(request, (pieces) => pass(job, pieces)),
+  complete: (request, job) => loaded().complete(request, (pieces) => pass(job, pieces)),
+  score: (request) => loaded().score(request),
+  classify: (request) => loaded().classify(request),
+  tokenize: (request) => loaded().tokenize(request),
+  detokenize: (request) => loaded().detokenize(request),
+  stats: () => loaded().stats(),
   async crash() {
-    await ready;
+    await start();
     crash();
     return null;
   },
@@ -44,11 +70,23 @@ function post(message: FromWorker): void {
   self.postMessage(message);
 }
 
-const ready = init({ module_or_path: new URL("./wasm/tandem_bg.wasm", import.meta.url) }).then(() => {
-  on_panic((message: string) => post({ fatal: { code: "internal", message } }));
-});
-// Whoever awaits it hears of a failure; until then it is not unhandled.
-ready.catch(() => undefined);
+function tell(job: Job, event: Calls[CallName]["event"]): void {
+  if (job.events) post({ id: job.id, event });
+}
+
+/** Passes pieces of a reply on, and says whether to go on with it. Between steps the
+ * thread reads its messages: that is how a stop arrives. */
+async function pass(job: Job, pieces: Calls[CallName]["event"][]): Promise<boolean> {
+  if (job.events) {
+    for (const piece of pieces) tell(job, piece);
+    job.untaken += pieces.length;
+  }
+  await nextTask();
+  while (job.untaken > MAX_UNTAKEN_EVENTS && !job.aborted) {
+    await new Promise<void>((resolve) => (job.wake = resolve));
+  }
+  return !job.aborted;
+}
 
 /** A trap has no caller to go to when it happens inside a promise of Rust's. */
 function fatal(thrown: unknown): void {
@@ -61,39 +99,52 @@ self.addEventListener("unhandledrejection", (event) => fatal(event.reason));
  * be held back to 4 ms. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => {
-    wake = resolve;
+    wakeTask = resolve;
     channel.port2.postMessage(null);
   });
 }
-let wake: () => void = () => undefined;
+let wakeTask: () => void = () => undefined;
 const channel = new MessageChannel();
-channel.port1.onmessage = () => wake();
+channel.port1.onmessage = () => wakeTask();
 
-const running = new Map<number, AbortController>();
-let last: Promise<void> = Promise.resolve();
+const waiting: Job[] = [];
+let running: Job | undefined;
 
-async function answer<N extends CallName>(
-  { id, call, request }: { id: number; call: N; request: Calls[N]["request"] },
-  { signal }: AbortController,
-): Promise<void> {
+async function run(): Promise<void> {
+  if (running) return;
+  while ((running = waiting.shift())) await answer(running);
+}
+
+async function answer<N extends CallName>(job: Job<N>): Promise<void> {
   try {
-    if (signal.aborted) throw new TandemError("aborted", "stopped before it began");
-    post({ id, reply: await handlers[call](request, (event) => post({ id, event }), signal) });
+    post({ id: job.id, reply: await handlers[job.call](job.request, job) });
   } catch (thrown) {
-    post({ id, error: toPlain(thrown) });
+    post({ id: job.id, error: toPlain(thrown) });
     // A trap leaves the instance in an unknown state.
     if (thrown instanceof WebAssembly.RuntimeError) fatal(thrown);
-  } finally {
-    running.delete(id);
+  }
+}
+
+function abort(id: number): void {
+  const at = waiting.findIndex((job) => job.id === id);
+  if (at >= 0) {
+    // It need not wait for its turn to be told.
+    waiting.splice(at, 1);
+    post({ id, error: toPlain(new TandemError("aborted", "stopped before it began")) });
+  } else if (running?.id === id) {
+    running.aborted = true;
+    running.wake();
   }
 }
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
-  if ("abort" in data) {
-    running.get(data.id)?.abort();
-    return;
+  if ("abort" in data) abort(data.id);
+  else if ("taken" in data) {
+    if (running?.id !== data.id) return;
+    running.untaken -= data.taken;
+    running.wake();
+  } else {
+    waiting.push({ ...data, aborted: false, untaken: 0, wake: () => undefined });
+    void run();
   }
-  const controller = new AbortController();
-  running.set(data.id, controller);
-  last = last.then(() => answer(data, controller));
 };

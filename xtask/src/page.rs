@@ -42,6 +42,22 @@ pub fn build(kind: Kind) -> Result<(), Trouble> {
     step(&mut vite)
 }
 
+/// Builds the library's own test page into `testing/` of what is served. The next build of
+/// the page takes it away again.
+///
+/// # Errors
+/// As [`build`], after which it is to be called.
+pub fn build_testing() -> Result<(), Trouble> {
+    let mut vite = tools::npm_program("vite")?;
+    step(vite.args([
+        "build",
+        "--logLevel",
+        "warn",
+        "--config",
+        "vite.testing.config.ts",
+    ]))
+}
+
 /// `www/lib/wasm`: the engine and its bindings.
 fn wasm(kind: Kind) -> Result<(), Trouble> {
     tools::wasm_target()?;

@@ -117,6 +117,7 @@ fn page_part(report: &mut Report) {
     let mut built = false;
     report.part("page build", || {
         page::build(page::Kind::Release)?;
+        page::build_testing()?;
         built = true;
         Ok(Counts::one(true))
     });

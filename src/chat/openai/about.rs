@@ -16,6 +16,10 @@ use crate::decode::round::Speculation;
 pub struct Capabilities {
     /// The name to ask for it by.
     pub model: String,
+    /// Its architecture, such as `llama`.
+    pub architecture: String,
+    /// How many weights it has.
+    pub n_parameters: u64,
     /// What computes: `cpu`, or the name of the GPU adapter.
     pub device: String,
     /// The context window in use.
@@ -49,6 +53,8 @@ impl Capabilities {
         let modes = speculation::MODES.iter().copied();
         Self {
             model: target.name.clone(),
+            architecture: target.model.spec.architecture.to_string(),
+            n_parameters: target.model.n_parameters(),
             device: target.device.clone(),
             context_tokens: target.context_tokens(),
             draft: session.draft().map(|draft| draft.name.clone()),

@@ -1,6 +1,6 @@
 //! What a request says about the form of the reply.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::fields::Field;
 use crate::decode::constraint::ConstraintSpec;
@@ -22,6 +22,16 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FORMATS.iter().map(|(name, _)| *name)
 }
 
+/// JSON that may be laid out, a space or an indented line between its parts, but no wider:
+/// free to, small models write white space until they are cut off.
+fn json_schema(mut schema: Json) -> ConstraintSpec {
+    if let Some(schema) = schema.as_object_mut() {
+        let spacing = json!({ "whitespace_pattern": "( |\n[ \t]{0,24})" });
+        schema.insert("x-guidance".to_string(), spacing);
+    }
+    ConstraintSpec::JsonSchema(schema)
+}
+
 /// `None` for text.
 pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
     let kind = field.map()?.get("type").unwrap_or(&Json::Null);
@@ -29,7 +39,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
     let known = kind.one_of(FORMATS)?;
     let fields = field.object(known)?;
     Ok(match kind.string()? {
-        "json_object" => Some(ConstraintSpec::JsonObject),
+        "json_object" => Some(json_schema(json!({ "type": "object" }))),
         "json_schema" => {
             let fields = fields.need("json_schema")?.object(JSON_SCHEMA_FIELDS)?;
             fields.read("name", Field::string)?;
@@ -40,7 +50,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
             if !schema.value.is_object() && !schema.value.is_boolean() {
                 return Err(schema.invalid("must be a JSON schema: an object or a boolean"));
             }
-            Some(ConstraintSpec::JsonSchema(schema.value.clone()))
+            Some(json_schema(schema.value.clone()))
         }
         "regex" => Some(ConstraintSpec::Regex(
             fields.need("regex")?.string()?.to_string(),

@@ -28,7 +28,7 @@ pub const IGNORED_FIELDS: &[&str] = &[
 ];
 
 /// Fields of OpenAI's that would change the reply and cannot be done here: an error.
-const REFUSED_FIELDS: &[&str] = &[
+pub const REFUSED_FIELDS: &[&str] = &[
     "audio",
     "function_call",
     "functions",

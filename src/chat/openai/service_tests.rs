@@ -408,6 +408,18 @@ fn an_answers_schema_that_cannot_be_enforced_is_an_error_that_names_it() {
     let mut world = world.says("{\"a\": 1}");
     let good = world.chat(format(json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "required": ["a"], "additionalProperties": false })));
     assert_eq!(good["choices"][0]["message"]["content"], "{\"a\": 1}");
+    // Laid out is fine; white space without end is not to be had.
+    let laid_out = "{\n  \"a\":\n    1\n}";
+    world = world.says(laid_out);
+    let object = json!({ "response_format": { "type": "json_object" } });
+    assert_eq!(
+        world.chat(object.clone())["choices"][0]["message"]["content"],
+        laid_out
+    );
+    let mut world = world.says(&format!("{{{}\"a\": 1}}", "\n".repeat(50)));
+    let cut = world.chat(object);
+    let said = cut["choices"][0]["message"]["content"].as_str().unwrap();
+    assert!(!said.contains("\n\n"), "{said:?}");
 }
 
 #[test]
