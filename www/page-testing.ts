@@ -43,6 +43,17 @@ export const test = base.extend<{ complaints: string[] }>({
   ],
 });
 
+/** Opens the page and waits until its model is there. */
+export async function openPage(page: Page): Promise<void> {
+  await page.goto("");
+  await modelReady(page);
+}
+
+/** Waits until the page has a model. */
+export async function modelReady(page: Page): Promise<void> {
+  await expect(page.locator('[data-engine="ready"]')).toBeVisible({ timeout: 120_000 });
+}
+
 /** Chooses real weights in the page and waits until they are loaded; skips where
  * there are none. */
 export async function loadRealWeights(page: Page): Promise<void> {
@@ -51,12 +62,12 @@ export async function loadRealWeights(page: Page): Promise<void> {
   test.skip(!files, "shared: no weights in models/ or ../shared/data");
   await page.goto("");
   await page.getByLabel("Model files").setInputFiles(files ?? []);
-  await expect(page.getByLabel("Message", { exact: true })).toBeVisible();
+  await modelReady(page);
 }
 
 /** The last reply's text. */
 export function lastReply(page: Page) {
-  return page.locator('[data-role="assistant"] .text').last();
+  return page.locator('article[data-role="assistant"] .text').last();
 }
 
 /** Writes a prompt and sends it. */

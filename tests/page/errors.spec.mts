@@ -1,7 +1,7 @@
-import { expect, lastReply, loadRealWeights, say, test, type Page } from "../../www/page-testing.ts";
+import { expect, lastReply, loadRealWeights, modelReady, openPage, say, test, type Page } from "../../www/page-testing.ts";
 
 function problem(page: Page) {
-  return page.getByRole("alert");
+  return page.getByRole("alert").first();
 }
 
 test("a file that is no model is an error with a code", async ({ page }) => {
@@ -11,11 +11,14 @@ test("a file that is no model is an error with a code", async ({ page }) => {
   await expect(problem(page)).toContainText(/^(format|source)_[a-z]+/);
   await expect(problem(page)).toContainText("notes.gguf");
   // And nothing is stuck: another can be chosen.
-  await expect(page.getByRole("button", { name: "Choose files" })).toBeEnabled();
+  await page.keyboard.press("Control+Shift+M");
+  await page.getByRole("button", { name: "The built-in pair" }).click();
+  await modelReady(page);
 });
 
 test("an address that is not there is an error with a code", async ({ page, complaints }) => {
-  await page.goto("");
+  await openPage(page);
+  await page.keyboard.press("Control+Shift+M");
   await page.getByLabel("Address of a model").fill(new URL("nothing.gguf", page.url()).href);
   await page.getByRole("button", { name: "Load", exact: true }).click();
   await expect(problem(page)).toContainText(/source_unreadable|file_missing/);
@@ -36,7 +39,7 @@ test("a panic reaches the page as an error, and the engine loads again", async (
   await expect(problem(page)).toContainText("crashed on request");
   complaints.length = 0; // the hook logs where it panicked
 
-  await loadRealWeights(page);
+  await modelReady(page);
   await say(page, "Once upon a time");
   await expect(lastReply(page)).not.toBeEmpty();
 });

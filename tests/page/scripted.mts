@@ -1,0 +1,131 @@
+/**
+ * An engine that says what a test tells it to: it stands in for the worker, and speaks the
+ * worker's side of `www/lib/protocol.ts`. For what depends on what is said and how fast,
+ * which no model can be held to.
+ */
+import type { Page } from "../../www/page-testing.ts";
+
+export interface Script {
+  /** Each reply's pieces, one after the other; the last reply is given again and again. */
+  replies: readonly (readonly string[])[];
+  /** Between pieces. */
+  pause_ms?: number;
+  /** After so many pieces of a reply, the worker dies. */
+  crash_after?: number;
+  device?: string;
+  finish_reason?: "stop" | "length";
+}
+
+/** Cuts a text into pieces of about a token's length. */
+export function inPieces(text: string): string[] {
+  return text.match(/\s*\S{1,6}|\s+/g) ?? [];
+}
+
+/** Has every page that is opened from now on use a scripted engine. */
+export async function scriptEngine(page: Page, script: Script): Promise<void> {
+  await page.addInitScript((script: Script) => {
+    const STATS = { num_drafts: 9, num_draft_tokens: 30, num_accepted_tokens: 20, accepted_per_position: [9, 7, 4] };
+    let n_replies = 0;
+    class ScriptedWorker {
+      onmessage: ((event: { data: unknown }) => void) | null = null;
+      onerror: unknown = null;
+      #aborted = new Set<number>();
+      #gone = false;
+
+      postMessage(message: { id: number; call?: string; request?: unknown; abort?: boolean }): void {
+        if (message.abort) this.#aborted.add(message.id);
+        else if (message.call) void this.#answer(message.id, message.call, message.request);
+      }
+
+      terminate(): void {
+        this.#gone = true;
+      }
+
+      #post(data: unknown): void {
+        if (!this.#gone) this.onmessage?.({ data });
+      }
+
+      async #answer(id: number, call: string, request: unknown): Promise<void> {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        if (call === "load") {
+          const reply = {
+            model: "scripted",
+            architecture: "llama",
+            n_parameters: 1e6,
+            device: script.device ?? "cpu",
+            context_tokens: 2048,
+            draft: "scripted-draft",
+            has_chat_template: true,
+            tool_calls: "generic",
+            enforces_tool_calls: false,
+            response_formats: ["text"],
+            speculation_modes: ["auto", "off", "fixed"],
+            max_top_logprobs: 20,
+            max_choices: 8,
+          };
+          this.#post({ id, reply });
+        } else if (call === "tokenize") this.#post({ id, reply: { token_ids: [1, 2, 3] } });
+        else if (call === "chat" || call === "complete") await this.#speak(id, call, String(request));
+        else this.#post({ id, reply: null });
+      }
+
+      async #speak(id: number, call: string, request: string): Promise<void> {
+        (window as { asked?: unknown[] }).asked = [...((window as { asked?: unknown[] }).asked ?? []), JSON.parse(request)];
+        const pieces = script.replies[Math.min(n_replies, script.replies.length - 1)] ?? [];
+        n_replies += 1;
+        const common = { id: "x", object: "x", created: 0, model: "scripted" };
+        const began = performance.now();
+        for (const [at, piece] of pieces.entries()) {
+          if (script.pause_ms === undefined) {
+            if (at % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+          } else await new Promise((resolve) => setTimeout(resolve, script.pause_ms));
+          if (this.#aborted.has(id)) {
+            this.#post({ id, error: { code: "aborted", message: "stopped" } });
+            return;
+          }
+          if (at === script.crash_after) {
+            script.crash_after = -1;
+            this.#post({ fatal: { code: "internal", message: "crashed on request" } });
+            return;
+          }
+          const top = [{ token: piece, logprob: -0.2, bytes: [] }, { token: " else", logprob: -2, bytes: [] }];
+          const source = at % 3 === 0 ? "target" : "draft";
+          const token = { token: piece, logprob: at % 5 === 0 ? -3 : -0.2, bytes: [], top_logprobs: top, source };
+          const round = {
+            num_draft_tokens: 3,
+            num_accepted_tokens: 2,
+            planned_draft_tokens: 3,
+            expected_speedup: 1.7,
+            look_only: false,
+          };
+          const choice =
+            call === "chat"
+              ? { index: 0, delta: { content: piece }, logprobs: { content: [token], refusal: null }, finish_reason: null }
+              : { index: 0, text: piece, logprobs: null, finish_reason: null };
+          this.#post({ id, event: { ...common, choices: [choice], round } });
+        }
+        const finish_reason = script.finish_reason ?? "stop";
+        const usage = {
+          prompt_tokens: 12,
+          completion_tokens: pieces.length,
+          total_tokens: 12 + pieces.length,
+          prompt_tokens_details: { cached_tokens: 0 },
+          completion_tokens_details: { accepted_prediction_tokens: 20, rejected_prediction_tokens: 10 },
+        };
+        const speculation = { ...STATS, mean_acceptance_length: 2.2, speedup: 1.7 };
+        const timings = {
+          prefill_tokens_per_s: 900,
+          decode_tokens_per_s: (pieces.length / (performance.now() - began)) * 1000,
+        };
+        const choices = [{ index: 0, message: { role: "assistant", content: pieces.join("") }, text: "", finish_reason }];
+        this.#post({ id, reply: { ...common, choices, usage, speculation, timings } });
+      }
+    }
+    (window as { Worker: unknown }).Worker = ScriptedWorker;
+  }, script);
+}
+
+/** What the engine was asked, so far. */
+export function asked(page: Page): Promise<{ messages?: { role: string; content: string }[]; prompt?: unknown }[]> {
+  return page.evaluate(() => (window as { asked?: unknown[] }).asked ?? []) as ReturnType<typeof asked>;
+}

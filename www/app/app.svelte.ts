@@ -1,0 +1,72 @@
+import { getContext, setContext } from "svelte";
+import { Chat } from "./chat/chat.svelte.ts";
+import { Library } from "./chat/library.svelte.ts";
+import { Engine } from "./engine/engine.svelte.ts";
+import type { ModelChoice } from "./engine/choice.ts";
+import { Preferences } from "./settings/preferences.svelte.ts";
+
+export type Panel = "models" | "settings" | "shortcuts";
+
+/** Something short to tell, with a way to undo it. */
+export interface Notice {
+  text: string;
+  undo?: () => Promise<void> | void;
+}
+
+const NOTICE_MS = 7_000;
+
+/** The page's state, whole: what components are given. */
+export class App {
+  readonly preferences = new Preferences();
+  readonly engine = new Engine();
+  readonly library = new Library(() => this.preferences.usual);
+  readonly chat = new Chat(this.library, this.engine);
+  /** The panel that lies over the page. */
+  panel = $state<Panel>();
+  /** The list of conversations, where it lies over the page. */
+  drawer = $state(false);
+  /** Ask the person for a model's files, or for its folder: `FilePickers` says how. */
+  pickFiles: () => void = () => undefined;
+  pickFolder: () => void = () => undefined;
+  /** The address that a link in a reply leads to, while the person is asked about it. */
+  link = $state<string>();
+  notice = $state.raw<Notice>();
+  #notice_timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Reads what is stored, and loads the model behind the page. */
+  start(): void {
+    void this.library.open(location.hash.slice(1) || null);
+    void this.engine.load(this.preferences.model);
+  }
+
+  /** Loads a model, and remembers it where it can be found again. */
+  async choose(choice: ModelChoice): Promise<void> {
+    if (this.chat.writing) this.chat.stop();
+    if (choice.source.kind !== "files") {
+      this.preferences.model = choice;
+      this.preferences.save();
+    }
+    await this.engine.load(choice);
+  }
+
+  tell(notice: Notice): void {
+    clearTimeout(this.#notice_timer);
+    this.notice = notice;
+    this.#notice_timer = setTimeout(() => (this.notice = undefined), NOTICE_MS);
+  }
+
+  dismissNotice(): void {
+    clearTimeout(this.#notice_timer);
+    this.notice = undefined;
+  }
+}
+
+const KEY = Symbol("app");
+
+export function provideApp(app: App): App {
+  return setContext(KEY, app);
+}
+
+export function useApp(): App {
+  return getContext<App>(KEY);
+}

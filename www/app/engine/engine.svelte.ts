@@ -1,0 +1,115 @@
+import { Tandem, TandemError, type Capabilities } from "tandem-llm";
+import type { Problem } from "../store/records.ts";
+import { EMBEDDED, loadOptionsOf, type ModelChoice } from "./choice.ts";
+import { Transfer } from "./transfer.svelte.ts";
+
+/** A crash sooner than this after the last is not answered by loading again. */
+const CALM_MS = 30_000;
+
+type Status = "none" | "loading" | "ready";
+
+/** The model that the page has, or is about to have. */
+export class Engine {
+  status = $state<Status>("none");
+  choice = $state.raw<ModelChoice>(EMBEDDED);
+  capabilities = $state.raw<Capabilities>();
+  problem = $state.raw<Problem>();
+  /** How the load goes. */
+  transfer = $state.raw<Transfer>();
+  #tandem: Tandem | undefined;
+  #stop: AbortController | undefined;
+  #waiting: { ready: (tandem: Tandem) => void; fail: (error: unknown) => void }[] = [];
+  #crashed_at = -Infinity;
+
+  /** Loads a model in place of the one there is. */
+  async load(choice: ModelChoice): Promise<void> {
+    this.#drop();
+    this.problem = undefined;
+    this.choice = choice;
+    this.status = "loading";
+    const transfer = (this.transfer = new Transfer());
+    const stop = (this.#stop = new AbortController());
+    try {
+      const onProgress = transfer.heard.bind(transfer);
+      const tandem = await Tandem.load({ ...loadOptionsOf(choice), onProgress, signal: stop.signal });
+      if (this.#stop !== stop) {
+        // Another was chosen meanwhile.
+        tandem.dispose();
+        return;
+      }
+      this.#tandem = tandem;
+      this.capabilities = tandem.capabilities;
+      this.status = "ready";
+      void tandem.closed.then((why) => this.#closed(tandem, why));
+      for (const { ready } of this.#waiting.splice(0)) ready(tandem);
+    } catch (error) {
+      if (this.#stop !== stop) return;
+      this.status = "none";
+      this.problem = problemOf(error);
+      for (const { fail } of this.#waiting.splice(0)) fail(error);
+    } finally {
+      if (this.#stop === stop) {
+        this.#stop = undefined;
+        this.transfer = undefined;
+      }
+    }
+  }
+
+  /** Stops the load that is going on. */
+  cancel(): void {
+    this.#stop?.abort();
+  }
+
+  /** Lets the model go. */
+  unload(): void {
+    this.#drop();
+    this.problem = undefined;
+  }
+
+  /** The engine, once there is one.
+   *
+   * @throws {TandemError} where there will be none, or the signal says not to wait. */
+  whenReady(signal: AbortSignal): Promise<Tandem> {
+    if (this.#tandem) return Promise.resolve(this.#tandem);
+    if (this.status !== "loading") {
+      return Promise.reject(new TandemError("model_missing", "no model is loaded: choose one first"));
+    }
+    return new Promise((ready, fail) => {
+      this.#waiting.push({ ready, fail });
+      signal.addEventListener("abort", () => fail(new TandemError("aborted", "stopped")));
+    });
+  }
+
+  #drop(): void {
+    this.#stop?.abort();
+    this.#stop = undefined;
+    const tandem = this.#tandem;
+    this.#tandem = undefined;
+    tandem?.dispose();
+    this.capabilities = undefined;
+    this.status = "none";
+  }
+
+  #closed(tandem: Tandem, why: TandemError): void {
+    if (this.#tandem !== tandem) return;
+    this.#drop();
+    const again = performance.now() - this.#crashed_at > CALM_MS;
+    this.#crashed_at = performance.now();
+    if (again) {
+      // What was said is kept: a model that is there again is all that is missing.
+      void this.load(this.choice);
+    }
+    this.problem = problemOf(why);
+  }
+}
+
+/** What is to be told of anything thrown; nothing where the person stopped it. */
+export function problemOf(error: unknown): Problem | undefined {
+  if (isAbort(error)) return undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: error instanceof TandemError ? error.code : "internal", message };
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof TandemError && error.code === "aborted";
+}

@@ -1,0 +1,79 @@
+/** What is stored of conversations, and what an export holds: plain data, checked on the
+ * way in by `transfer.ts`. */
+import type { Settings } from "../settings/settings.ts";
+
+/** A conversation. Its messages are stored beside it, not in it. */
+export interface ConversationRecord {
+  id: string;
+  title: string;
+  /** Whether the title is the person's own; otherwise it follows the first message. */
+  named: boolean;
+  /** Milliseconds since 1970. */
+  created: number;
+  updated: number;
+  /** The message at the end of the branch in view; null in an empty conversation. */
+  leaf: string | null;
+  /** What stands in the composer. */
+  draft: string;
+  settings: Settings;
+}
+
+/** How a message came to its end. `streaming` in the store means: it did not. */
+export type MessageStatus = "whole" | "streaming" | "stopped" | "length" | "interrupted" | "failed";
+
+/** A message. Those that share a parent are versions of each other. */
+export interface MessageRecord {
+  id: string;
+  conversation: string;
+  parent: string | null;
+  role: "user" | "assistant";
+  created: number;
+  text: string;
+  /** What the model thought before it spoke. */
+  thinking: string;
+  status: MessageStatus;
+  /** The model that wrote it. */
+  model: string | null;
+  problem: Problem | null;
+  stats: ReplyStats | null;
+  trace: TracedToken[];
+}
+
+/** What went wrong, as the person is told. */
+export interface Problem {
+  code: string;
+  message: string;
+}
+
+/** What a reply took. */
+export interface ReplyStats {
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+  prefill_tokens_per_s: number;
+  decode_tokens_per_s: number;
+  num_drafts: number;
+  num_draft_tokens: number;
+  num_accepted_tokens: number;
+  accepted_per_position: number[];
+  mean_acceptance_length: number;
+  /** Against plain decoding, as measured; null where it never was. */
+  speedup: number | null;
+}
+
+/** Who proposed a token: the target itself, the draft model, the text so far, or a
+ * grammar that left no choice. */
+export type Proposer = "target" | "draft" | "ngram" | "forced";
+
+/** A token of a reply. */
+export interface TracedToken {
+  text: string;
+  /** Its probability under the target, 0 to 1. */
+  p: number;
+  /** Null where the engine does not say. */
+  by: Proposer | null;
+  /** The likeliest tokens here, itself among them where it is one. */
+  top: { text: string; p: number }[];
+  /** When it arrived: milliseconds since the reply's first token. */
+  at_ms: number;
+}
