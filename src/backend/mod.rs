@@ -220,6 +220,8 @@ pub struct RoundResult {
     /// The tokens drawn: after the last of the round's tokens, then after every guess. Of
     /// these the first `num_accepted_tokens + 1` follow from the text.
     pub drawn: Vec<u32>,
+    /// What a model guessed; empty where the guesses were known.
+    pub guesses: Vec<u32>,
 }
 
 /// What has been done on a device since it was opened: running totals of everything that
@@ -336,6 +338,15 @@ pub trait Executor {
     ) -> LocalFuture<'a, Result<Option<RoundResult>>> {
         let _ = (cache, round);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Waits until the device has done what it was given: a pass that returns no logits may
+    /// still run when its future is done.
+    ///
+    /// # Errors
+    /// `gpu_lost`, `gpu_failed`.
+    fn settle(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Makes an executor work again whose device was lost: weights are read again, and

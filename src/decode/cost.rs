@@ -1,8 +1,10 @@
 //! What passes cost on this device: what the planner ([`super::planner`]) goes by.
 //!
-//! Seconds of target passes by their rows, of draft steps, and by how much rounds with
-//! trees take more or less than those would say.
+//! Seconds of target passes by their rows, of draft steps, of what a draft has to read, and
+//! by how much rounds with trees take more or less than those would say. All of it is kept
+//! current by every round, and handed from one reply to the next.
 
+use super::acceptance::Acceptance;
 use super::draft::MAX_DRAFT_TOKENS;
 pub use super::planner::DraftLength;
 use super::round::Clock;
@@ -11,53 +13,117 @@ use crate::error::Result;
 
 /// Weight of a new measurement in a moving average of seconds.
 const COST_WEIGHT: f64 = 0.15;
-/// What another row of a draft's pass costs, of a step, before trees were measured.
+/// What all passes share of it: a long context or a busy machine slows every pass, not just
+/// those that happen to be measured.
+const SHARED_WEIGHT: f64 = 0.1;
+/// And what is a pass's own, beside the others: that of an average over all measurements,
+/// and no less than this. Clocks are noisy, and what one width costs beside another changes
+/// little.
+const OWN_WEIGHT: f64 = 0.04;
+/// What another row of a draft's pass costs, of a step, before trees were measured; and
+/// what a row of text that it reads costs, before that was.
 const DRAFT_ROW: f64 = 0.5;
 /// A single measurement cannot say that a round took more than this many times what was
 /// expected: it compiled its kernels, or something else ran.
 const OUTLIER: f64 = 2.0;
-
 /// What passes cost on this device, in seconds; moving averages.
 #[derive(Debug, Clone)]
 pub struct Costs {
     /// A target pass over `i` rows; 0 where not measured yet.
     pass_s: [f64; MAX_DRAFT_TOKENS + 2],
+    /// How often each was measured and believed.
+    tries: [u32; MAX_DRAFT_TOKENS + 2],
     /// One draft step.
     draft_step_s: f64,
+    /// What the draft takes for a token of text that it reads, once measured.
+    catch_up_token_s: Option<f64>,
     /// Of rounds with trees: seconds over what passes and steps say.
     tree_factor: f64,
+    /// How often guesses were right in the latest reply: those of the text itself, and the
+    /// draft's.
+    pub(super) acceptance: [Acceptance; 2],
 }
 
 impl Default for Costs {
     fn default() -> Self {
         Self {
             pass_s: [0.0; MAX_DRAFT_TOKENS + 2],
+            tries: [0; MAX_DRAFT_TOKENS + 2],
             draft_step_s: 0.0,
+            catch_up_token_s: None,
             tree_factor: 1.0,
+            acceptance: Default::default(),
         }
     }
 }
 
 impl Costs {
+    /// A target pass over `rows` rows takes `seconds`, as was found out with care.
+    pub fn know_pass(&mut self, rows: usize, seconds: f64) {
+        if let Some(slot) = self.pass_s.get_mut(rows) {
+            *slot = seconds;
+            self.tries[rows] = 2;
+        }
+    }
+
     /// A target pass over `rows` rows took `seconds`.
     pub fn observe_pass(&mut self, rows: usize, seconds: f64) {
-        let known = self.pass_s.iter().any(|&pass_s| pass_s > 0.0);
-        let likely_s = if known {
-            OUTLIER * self.pass_s(rows)
+        let any = self.pass_s.iter().any(|&pass_s| pass_s > 0.0);
+        let expected_s = self.pass_s(rows);
+        let is_outlier = any && seconds > OUTLIER * expected_s;
+        let seconds = if is_outlier {
+            OUTLIER * expected_s
         } else {
-            f64::INFINITY
+            seconds
         };
-        if let Some(slot) = self.pass_s.get_mut(rows) {
-            let first = *slot == 0.0;
-            average(
-                slot,
-                if first {
-                    seconds.min(likely_s)
-                } else {
-                    seconds
-                },
-            );
+        let Some(slot) = self.pass_s.get_mut(rows) else {
+            return;
+        };
+        if self.tries[rows] == 0 {
+            *slot = seconds;
+            self.tries[rows] += u32::from(!is_outlier);
+            return;
         }
+        let off = seconds / expected_s - 1.0;
+        self.tries[rows] += 1;
+        let own = OWN_WEIGHT.max(1.0 / f64::from(self.tries[rows]));
+        *slot *= 1.0 + own * off;
+        let shared = 1.0 + SHARED_WEIGHT * off;
+        self.pass_s.iter_mut().for_each(|pass_s| *pass_s *= shared);
+        self.draft_step_s *= shared;
+        if let Some(token_s) = &mut self.catch_up_token_s {
+            *token_s *= shared;
+        }
+    }
+
+    /// Whether passes over so many rows were measured.
+    pub fn knows_pass(&self, rows: usize) -> bool {
+        self.tries.get(rows).is_some_and(|&tries| tries > 0)
+    }
+
+    /// The least that a pass over `rows` rows may take, for all that is known: no less than
+    /// over fewer rows.
+    pub fn least_pass_s(&self, rows: usize) -> f64 {
+        let expected_s = self.pass_s(rows);
+        if self.knows_pass(rows) {
+            return expected_s;
+        }
+        let narrower = (1..rows).rev().find(|&rows| self.knows_pass(rows));
+        narrower.map_or(expected_s, |rows| self.pass_s(rows).min(expected_s))
+    }
+
+    /// The draft read `tokens` tokens that it lacked, in `seconds`.
+    pub fn observe_catch_up(&mut self, tokens: usize, seconds: f64) {
+        if tokens > 0 {
+            let token_s = self.catch_up_token_s.get_or_insert_default();
+            average(token_s, seconds / tokens as f64);
+        }
+    }
+
+    /// Seconds that the draft takes to read so many tokens.
+    pub fn catch_up_s(&self, tokens: usize) -> f64 {
+        let assumed_s = DRAFT_ROW * self.draft_step_s();
+        tokens as f64 * self.catch_up_token_s.unwrap_or(assumed_s)
     }
 
     /// A round with a tree took `seconds`.
@@ -97,9 +163,14 @@ impl Costs {
     }
 
     /// Seconds of a target pass over `rows` rows: measured, or read off the line
-    /// through the nearest measurements, or half a pass more for every row.
+    /// through the nearest measurements, or half a pass more for every row; no less than
+    /// over one row, whatever a noisy clock says.
     pub fn pass_s(&self, rows: usize) -> f64 {
-        let point = |i: usize| (i as f64, self.pass_s[i]);
+        self.line_s(rows).max(self.pass_s[1])
+    }
+
+    fn line_s(&self, rows: usize) -> f64 {
+        let point = |i: usize| (i as f64, self.pass_s[i].max(self.pass_s[1]));
         let measured = |i: &usize| self.pass_s[*i] > 0.0;
         let last = rows.min(self.pass_s.len() - 1);
         let below = (1..=last).rev().find(measured).map(point);
@@ -139,8 +210,10 @@ pub struct TreeSize {
     pub draft_rows: usize,
 }
 
-/// Row counts that the warm-up times; the others are read off the line between them.
-const WARM_UP_ROWS: [usize; 4] = [1, 2, 4, 8];
+/// Row counts that the warm-up times: widths that kernels are made for, and the likeliest to
+/// pay between two of them. The others are read off the line between, and tried where they may
+/// be worth it.
+const WARM_UP_ROWS: [usize; 6] = [1, 2, 3, 4, 5, 8];
 /// Tokens that the draft guesses in the round that the warm-up times.
 const WARM_UP_DRAFT: usize = 3;
 
@@ -157,7 +230,7 @@ pub async fn warm_up(
     let mut costs = Costs::default();
     for rows in WARM_UP_ROWS {
         if rows <= target.capacity_tokens() {
-            costs.observe_pass(rows, time_pass(target, rows, clock).await?);
+            costs.know_pass(rows, time_pass(target, rows, clock).await?);
         }
     }
     if let Some(draft) = draft {
@@ -305,9 +378,30 @@ mod tests {
     #[test]
     fn a_pass_that_compiled_its_kernels_is_not_believed() {
         let mut costs = Costs::default();
-        costs.observe_pass(1, 1.0);
+        costs.know_pass(1, 1.0);
         costs.observe_pass(2, 500.0);
         assert_eq!(costs.pass_s(2), 3.0, "twice what was to be expected");
+        assert_eq!(costs.least_pass_s(2), 1.0, "it may still be a good one");
+        costs.observe_pass(2, 1.2);
+        assert_eq!((costs.pass_s(2), costs.least_pass_s(2)), (1.2, 1.2));
+    }
+
+    #[test]
+    fn what_slows_one_pass_slows_the_others() {
+        let mut costs = Costs::default();
+        costs.know_pass(1, 1.0);
+        costs.know_pass(3, 1.5);
+        costs.observe_draft(1, 0.1);
+        for _ in 0..100 {
+            costs.observe_pass(3, 3.0);
+        }
+        assert!((costs.pass_s(3) - 3.0).abs() < 0.05);
+        assert!((1.1..2.1).contains(&costs.pass_s(1)), "{}", costs.pass_s(1));
+        // And it is its own cost again once it is measured itself.
+        for _ in 0..100 {
+            costs.observe_pass(1, 1.0);
+        }
+        assert!((costs.pass_s(1) - 1.0).abs() < 0.05);
     }
 
     #[test]

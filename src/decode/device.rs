@@ -5,8 +5,8 @@
 //! tokens are those of [`super::round`], because the draws are.
 
 use super::draft::{Draft, Proposal, Source};
-use super::planner::Observed;
-use super::round::{Decoder, MadeToken};
+use super::planner::{Choice, Guesser, Observed};
+use super::round::{Decoder, MadeToken, Replaced};
 use super::sequence::Sequence;
 use super::verify::Verification;
 use crate::backend::{Draw, Executor, Guesses, Round};
@@ -43,13 +43,13 @@ impl Decoder<'_> {
         able.then(|| self.sampler.params().on_device()).flatten()
     }
 
-    /// One round with up to `num_draft_tokens` guesses, on the device; `None`, and nothing
-    /// has changed, where it cannot.
+    /// One round of a chain, on the device; `None`, and nothing has changed, where it cannot.
     pub(super) async fn device_round(
         &mut self,
         executor: &mut dyn Executor,
         sequence: &mut Sequence,
-        num_draft_tokens: usize,
+        choice: &Choice,
+        looked_up: &Proposal,
         max_tokens: usize,
     ) -> Result<Option<Vec<MadeToken>>> {
         let (len, held) = (self.history.len(), sequence.tokens().len());
@@ -57,40 +57,43 @@ impl Decoder<'_> {
             return Ok(None);
         };
         let start_s = (self.clock)();
-        let mut proposal = Proposal::certain(Source::Target, Vec::new());
-        if let Some(drafter) = self.drafter.as_mut().filter(|_| num_draft_tokens > 0) {
-            let mut draft = Draft {
-                history: &mut self.history,
-                sampler: &mut self.sampler,
-                constraint: None,
-                max: num_draft_tokens,
-                n_choices: 1,
-                shape: None,
-            };
-            proposal = match self.device.drafts {
-                true => drafter.propose_without_model(&mut draft).await?,
-                false => drafter.propose(&mut draft).await?,
-            };
-            proposal.truncate(num_draft_tokens);
+        let num_draft_tokens = choice.num_draft_tokens;
+        let works = choice.guesser == Guesser::Model && num_draft_tokens > 0;
+        if works {
+            self.catch_up(MAX_PENDING_TOKENS).await?;
         }
+        let begin_s = (self.clock)();
+        let has_model = self.drafter.as_mut().is_some_and(|d| d.model().is_some());
+        let on_device = works && has_model && self.device.drafts;
+        // Its guesses are draws with the target's noise: verification is exact here.
+        let mut proposal = match &mut self.drafter {
+            Some(drafter) if works && !on_device => {
+                drafter
+                    .propose(&mut Draft {
+                        history: &mut self.history,
+                        sampler: &mut self.sampler,
+                        constraint: None,
+                        max: num_draft_tokens,
+                        n_choices: 1,
+                        shape: None,
+                    })
+                    .await?
+            }
+            Some(_) if choice.guesser == Guesser::Text => looked_up.clone(),
+            _ => Proposal::certain(Source::Draft, Vec::new()),
+        };
+        proposal.truncate(num_draft_tokens);
         let proposed_s = (self.clock)();
 
-        // Its guesses are draws with the target's noise: verification is exact here.
-        // The draft catches up before the round, and its clock starts after that.
-        let mut model = None;
-        if proposal.tokens.is_empty() && num_draft_tokens > 0 && self.device.drafts {
-            model = self.drafter.as_mut().and_then(|drafter| drafter.model());
-        }
-        let (mut guessed_s, mut kept, mut num_guesses) = (proposed_s, 0, proposal.tokens.len());
+        let mut model = match &mut self.drafter {
+            Some(drafter) if on_device => drafter.model(),
+            _ => None,
+        };
+        let (mut kept, mut num_guesses) = (0, proposal.tokens.len());
         if let Some((executor, sequence)) = &mut model {
             let room = (executor.capacity_tokens() + 1).saturating_sub(len);
             num_guesses = num_draft_tokens.min(room);
-            if num_guesses > 0 {
-                let tokens = self.history.tokens();
-                let missing = MAX_PENDING_TOKENS;
-                kept = sequence.approach(*executor, tokens, missing).await?;
-                guessed_s = (self.clock)();
-            }
+            kept = sequence.tokens().len();
         }
         let guesses = match &mut model {
             Some((executor, sequence)) if num_guesses > 0 => Guesses::Model {
@@ -115,10 +118,10 @@ impl Decoder<'_> {
             return Ok(None);
         };
 
-        let source = if drafts {
-            Source::Draft
-        } else {
-            proposal.source
+        let source = proposal.source;
+        let guesses = match drafts {
+            true => &result.guesses,
+            false => &proposal.tokens,
         };
         let mut made = Vec::new();
         let drawn = result.drawn.iter().take(result.num_accepted_tokens + 1);
@@ -128,6 +131,10 @@ impl Decoder<'_> {
             made.push(MadeToken {
                 id,
                 source: if right { source } else { Source::Target },
+                replaced: guesses
+                    .get(i)
+                    .filter(|_| !right)
+                    .map(|&id| Replaced { id, source }),
                 logprob: None,
                 top_logprobs: Vec::new(),
             });
@@ -146,10 +153,11 @@ impl Decoder<'_> {
 
         let end_s = (self.clock)();
         let (draft_s, pass_s) = match drafts {
-            true => (self.planner.costs()).shares(num_guesses, num_guesses + 1, end_s - guessed_s),
-            false => (proposed_s - start_s, end_s - proposed_s),
+            true => (self.planner.costs()).shares(num_guesses, num_guesses + 1, end_s - begin_s),
+            false => (proposed_s - begin_s, end_s - proposed_s),
         };
         self.planner.observe(&Observed {
+            guesser: choice.guesser,
             num_draft_tokens: num_guesses,
             num_accepted_tokens: num_accepted,
             draft_s,

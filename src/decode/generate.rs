@@ -281,6 +281,12 @@ impl<'m> Generation<'m> {
         if held + 1 < self.usage.prompt_tokens || held + PREFILL_CHUNK_TOKENS < text_tokens {
             return self.prefill(held).await.map(Some);
         }
+        if self.usage.completion_tokens == 0 && self.prefill_draft().await? {
+            return Ok(Some(Step::Prefilled {
+                done_tokens: held,
+                total_tokens: text_tokens,
+            }));
+        }
         let left = self.max_tokens.saturating_sub(self.usage.completion_tokens);
         if left == 0 || self.decoder.history.len() > self.target.executor.capacity_tokens() {
             return Ok(Some(self.finish(FinishReason::Length)));
@@ -324,11 +330,24 @@ impl<'m> Generation<'m> {
         let chunk = &self.decoder.history.tokens()[held..end];
         let Lane { executor, sequence } = &mut self.target;
         sequence.feed(*executor, chunk, LogitRows::None).await?;
+        if end + 1 == total_tokens {
+            executor.settle().await?;
+        }
         self.prefill_s += (self.clock)() - start_s;
         Ok(Step::Prefilled {
             done_tokens: end,
             total_tokens,
         })
+    }
+
+    /// Has the draft read the next part of the prompt; says whether it had to.
+    async fn prefill_draft(&mut self) -> Result<bool> {
+        let start_s = (self.clock)();
+        let read = self.decoder.prepare_draft().await?;
+        if read {
+            self.prefill_s += (self.clock)() - start_s;
+        }
+        Ok(read)
     }
 
     fn finish(&mut self, reason: FinishReason) -> Step {
@@ -361,7 +380,8 @@ impl<'m> Generation<'m> {
         self.usage
     }
 
-    /// Tokens of the prompt read a second; 0 where none had to be.
+    /// Tokens of the prompt read a second, by the draft too where it was to guess; 0 where
+    /// none had to be.
     pub fn prefill_tokens_per_s(&self) -> f64 {
         let fresh = self.usage.prompt_tokens - 1 - self.usage.reused_tokens;
         if fresh == 0 || self.prefill_s == 0.0 {

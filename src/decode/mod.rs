@@ -10,6 +10,7 @@
 //! * [`draft`]: who guesses: a small model, or n-grams of the text itself.
 //! * [`tree`]: the shape of a token tree.
 //! * [`cost`]: what passes cost on this device.
+//! * [`acceptance`]: how often guesses are right.
 //! * [`planner`]: how far to guess, and in how many ways.
 //! * [`constraint`]: what the reply must look like, as masks.
 //! * [`verify`]: whether a guess stands: the same draw, or rejection sampling.
@@ -18,6 +19,7 @@
 //! * [`score`]: how likely a text is.
 //! * [`generate`]: the loop that callers use.
 
+pub mod acceptance;
 pub mod constraint;
 pub mod cost;
 mod device;

@@ -1,41 +1,88 @@
 use super::*;
 use crate::decode::noise::hash;
 
+/// Room for everything.
+const ROOM: Room = Room {
+    depth: MAX_DRAFT_TOKENS,
+    nodes: MAX_TREE_NODES,
+};
+/// A draft model that has read everything.
+const MODEL: Offer = Offer {
+    looked_up: 0,
+    model: Some(0),
+};
+
 /// Uniform in [0, 1), the same every run.
 fn uniform(round: u32, position: u32) -> f64 {
     f64::from(hash(42, round, position)) / 4_294_967_296.0
 }
 
 /// A device and a draft made of numbers.
+#[derive(Clone, Copy)]
 struct World {
     draft_step_s: f64,
     /// Target pass over `m` rows.
     pass_s: fn(usize) -> f64,
     /// Acceptance after so many tokens of text.
     acceptance: fn(u32) -> f64,
+    /// What the draft takes for a token that it has to read.
+    catch_up_s: f64,
+    /// How much measurements differ from what they measure, at most.
+    noise: f64,
+    /// Which of many texts.
+    text: u32,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        World {
+            draft_step_s: 0.1,
+            pass_s: FLAT,
+            acceptance: |_| 0.0,
+            catch_up_s: 0.0,
+            noise: 0.0,
+            text: 0,
+        }
+    }
 }
 
 impl World {
-    /// Seconds to make `n` tokens.
+    /// Seconds to make `n` tokens, after a warm-up like that of [`warm_up`].
     fn run(&self, length: DraftLength, n: u32) -> f64 {
         let mut planner = Planner::new(length, false, Costs::default());
-        for rows in [1, 2, 4, 8] {
-            planner.costs.observe_pass(rows, (self.pass_s)(rows));
+        let mut measured = 0;
+        let mut measure = |seconds: f64| {
+            measured += 1;
+            seconds * (1.0 + self.noise * (2.0 * uniform(measured, 1_000 + self.text) - 1.0))
+        };
+        for rows in [1, 2, 3, 4, 5, 8] {
+            let pass_s = (self.pass_s)(rows);
+            planner
+                .costs
+                .know_pass(rows, measure(pass_s).min(measure(pass_s)));
         }
-        planner.costs.observe_draft(1, self.draft_step_s);
-        let (mut made, mut seconds, mut round) = (0, 0.0, 0);
+        planner.costs.observe_draft(1, measure(self.draft_step_s));
+        let (mut made, mut seconds, mut round, mut read) = (0, 0.0, 0, 0);
         while made < n {
-            let choice = planner.choose(Room {
-                depth: MAX_DRAFT_TOKENS,
-                nodes: MAX_TREE_NODES,
-            });
+            let offer = Offer {
+                looked_up: 0,
+                model: Some((made - read) as usize),
+            };
+            let choice = planner.choose(ROOM, offer);
             let k = choice.num_draft_tokens;
             let alpha = (self.acceptance)(made);
             let accepted = (0..k)
-                .take_while(|&i| uniform(made + i as u32, i as u32) < alpha)
+                .take_while(|&i| uniform(made + i as u32, self.text) < alpha)
                 .count();
             let rows = if choice.look_only { 1 } else { k + 1 };
-            let (draft_s, pass_s) = (k as f64 * self.draft_step_s, (self.pass_s)(rows));
+            if k > 0 {
+                let catch_up_s = measure(f64::from(made - read) * self.catch_up_s);
+                planner.observe_catch_up((made - read) as usize, catch_up_s);
+                seconds += catch_up_s;
+                read = made + if choice.look_only { 0 } else { accepted as u32 };
+            }
+            let draft_s = measure(k as f64 * self.draft_step_s);
+            let pass_s = measure((self.pass_s)(rows));
             seconds += draft_s + pass_s;
             made += if choice.look_only {
                 1
@@ -43,6 +90,7 @@ impl World {
                 accepted as u32 + 1
             };
             planner.observe(&Observed {
+                guesser: Guesser::Model,
                 num_draft_tokens: k,
                 num_accepted_tokens: accepted,
                 draft_s,
@@ -55,6 +103,12 @@ impl World {
         seconds * f64::from(n) / f64::from(made)
     }
 
+    /// Seconds of the same over several texts.
+    fn run_all(&self, length: DraftLength, n: u32) -> f64 {
+        let texts = (0..24).map(|text| World { text, ..*self }.run(length, n));
+        texts.sum()
+    }
+
     fn oracle(&self, n: u32) -> f64 {
         (0..=MAX_DRAFT_TOKENS)
             .map(|k| self.run(DraftLength::Fixed(k), n))
@@ -64,40 +118,153 @@ impl World {
 
 const FLAT: fn(usize) -> f64 = |m| 1.0 + 0.03 * (m - 1) as f64;
 const STEEP: fn(usize) -> f64 = |m| 1.0 + 0.6 * (m - 1) as f64;
+/// As kernels for 1, 2, 4, 8 and 16 rows have it where arithmetic is the limit (measured on
+/// lavapipe): five rows cost nearly as much as eight.
+const STEPPED: fn(usize) -> f64 = |m| match m {
+    0 | 1 => 1.0,
+    2 => 1.34,
+    3 => 1.5,
+    4 => 1.95,
+    5..=8 => 4.6 + 0.2 * (m - 5) as f64,
+    _ => 9.5 + 0.2 * (m - 9) as f64,
+};
+/// A device that has kernels for odd widths too, which no warm-up would guess.
+const ODD: fn(usize) -> f64 = |m| if m <= 6 { 1.0 + 0.02 * m as f64 } else { 3.0 };
 
 #[test]
 fn the_planner_is_near_the_best_fixed_length() {
-    for (pass_s, draft_step_s) in [(FLAT, 0.1), (FLAT, 0.02), (STEEP, 0.08)] {
+    let mut failed = Vec::new();
+    for (pass_s, draft_step_s) in [
+        (FLAT, 0.1),
+        (FLAT, 0.02),
+        (STEEP, 0.08),
+        (STEPPED, 0.1),
+        (ODD, 0.05),
+    ] {
+        for acceptance in [(|_| 0.85) as fn(u32) -> f64, |_| 0.6, |_| 0.3, |_| 0.0] {
+            for noise in [0.0, 0.1] {
+                let world = World {
+                    draft_step_s,
+                    pass_s,
+                    acceptance,
+                    noise,
+                    catch_up_s: draft_step_s / 20.0,
+                    ..World::default()
+                };
+                let (got, best) = (world.run(DraftLength::Auto, 2_000), world.oracle(2_000));
+                let (alpha, v) = (acceptance(0), pass_s(5));
+                let of = format!("alpha {alpha}, c {draft_step_s}, v(5) {v}, noise {noise}");
+                failed.extend((best / got < 0.95).then(|| format!("{of}: {}", best / got)));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// A reply of 64 tokens has no time to lose: what its first rounds learn must do. Of what
+/// there is to gain they take a little more than of a long one.
+#[test]
+fn the_planner_is_near_the_best_fixed_length_in_short_replies() {
+    let mut failed = Vec::new();
+    for (pass_s, draft_step_s) in [(FLAT, 0.1), (STEEP, 0.08), (STEPPED, 0.1)] {
         for acceptance in [(|_| 0.85) as fn(u32) -> f64, |_| 0.6, |_| 0.3, |_| 0.0] {
             let world = World {
                 draft_step_s,
                 pass_s,
                 acceptance,
+                noise: 0.1,
+                ..World::default()
             };
-            let (planner, oracle) = (world.run(DraftLength::Auto, 2_000), world.oracle(2_000));
-            let alpha = acceptance(0);
-            assert!(
-                oracle / planner > 0.95,
-                "alpha {alpha}, c {draft_step_s}: {planner} s, best {oracle} s"
-            );
+            let lengths = (0..=MAX_DRAFT_TOKENS).map(DraftLength::Fixed);
+            let best = lengths
+                .map(|k| world.run_all(k, 64))
+                .fold(f64::INFINITY, f64::min);
+            let of_best = best / world.run_all(DraftLength::Auto, 64);
+            let of = format!("alpha {}, v(5) {}", acceptance(0), pass_s(5));
+            failed.extend((of_best < 0.92).then(|| format!("{of}: {of_best}")));
         }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
 fn a_useless_draft_never_costs_three_percent_of_a_short_reply() {
-    for pass_s in [FLAT, STEEP] {
-        let world = World {
-            draft_step_s: 0.1,
-            pass_s,
-            acceptance: |_| 0.0,
-        };
-        let (planner, plain) = (
-            world.run(DraftLength::Auto, 256),
-            world.run(DraftLength::Fixed(0), 256),
-        );
-        assert!(plain / planner >= 0.97, "{}", plain / planner);
+    let mut failed = Vec::new();
+    for pass_s in [FLAT, STEEP, STEPPED] {
+        for (draft_step_s, catch_up_s) in [(0.1, 0.0), (0.1, 0.1), (0.3, 0.05)] {
+            let world = World {
+                pass_s,
+                draft_step_s,
+                catch_up_s,
+                ..World::default()
+            };
+            let (planner, plain) = (
+                world.run(DraftLength::Auto, 256),
+                world.run(DraftLength::Fixed(0), 256),
+            );
+            let of = format!("v(5) {}, c {draft_step_s}, {catch_up_s}", pass_s(5));
+            failed.extend((plain / planner < 0.97).then(|| format!("{of}: {}", plain / planner)));
+        }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// What one reply learned the next one knows: a draft that was useless is not tried again
+/// at every beginning.
+#[test]
+fn the_next_reply_begins_with_what_the_last_one_saw() {
+    let mut planner = Planner::new(DraftLength::Auto, false, Costs::default());
+    for rows in 1..=MAX_DRAFT_TOKENS + 1 {
+        planner.costs.know_pass(rows, FLAT(rows));
+    }
+    planner.costs.observe_draft(1, 0.1);
+    assert!(planner.may_use_model());
+    for _ in 0..40 {
+        planner.observe_guesses(Guesser::Model, 1, 0);
+    }
+    let mut next = Planner::new(DraftLength::Auto, false, planner.costs().clone());
+    assert!(!next.may_use_model());
+    assert_eq!(next.choose(ROOM, MODEL).reason, Reason::Looks);
+    for _ in 0..12 {
+        next.observe_guesses(Guesser::Model, 1, 1);
+    }
+    assert_eq!(next.choose(ROOM, MODEL).reason, Reason::Pays);
+}
+
+/// Guesses of the text cost no draft step; where they are good they go first, and where
+/// they are not the draft model goes on.
+#[test]
+fn the_texts_own_guesses_and_the_drafts_compete() {
+    let planner = |of_text: usize, of_model: usize| {
+        let mut planner = Planner::new(DraftLength::Auto, false, Costs::default());
+        for rows in 1..=MAX_DRAFT_TOKENS + 1 {
+            planner.costs.know_pass(rows, FLAT(rows));
+        }
+        planner.costs.observe_draft(1, 0.1);
+        for _ in 0..200 {
+            planner.observe_guesses(Guesser::Text, 10, of_text);
+            planner.observe_guesses(Guesser::Model, 10, of_model);
+        }
+        planner
+    };
+    let both = Offer {
+        looked_up: 10,
+        model: Some(0),
+    };
+    let choice = planner(9, 5).choose(ROOM, both);
+    assert_eq!(choice.guesser, Guesser::Text);
+    assert!(choice.num_draft_tokens >= 8);
+    assert_eq!(planner(0, 5).choose(ROOM, both).guesser, Guesser::Model);
+    assert_eq!(planner(9, 5).choose(ROOM, MODEL).guesser, Guesser::Model);
+    let text_only = Offer {
+        looked_up: 4,
+        model: None,
+    };
+    assert_eq!(planner(9, 0).choose(ROOM, text_only).num_draft_tokens, 4);
+    let nothing = planner(9, 9).choose(ROOM, Offer::default());
+    assert_eq!(nothing, Choice::NONE);
+    let neither = planner(0, 0).choose(ROOM, both);
+    assert_eq!((neither.num_draft_tokens, neither.look_only), (1, true));
 }
 
 #[test]
@@ -111,9 +278,8 @@ fn the_planner_follows_a_text_that_changes_its_character() {
         }
     };
     let world = World {
-        draft_step_s: 0.1,
-        pass_s: FLAT,
         acceptance,
+        ..World::default()
     };
     let (planner, oracle) = (world.run(DraftLength::Auto, 2_000), world.oracle(2_000));
     assert!(
@@ -127,9 +293,8 @@ fn the_planner_follows_a_text_that_changes_its_character() {
 #[test]
 fn a_draft_that_becomes_good_is_taken_up_again() {
     let world = World {
-        draft_step_s: 0.1,
-        pass_s: FLAT,
         acceptance: |made| if made < 1_000 { 0.0 } else { 0.9 },
+        ..World::default()
     };
     let (got, plain) = (
         world.run(DraftLength::Auto, 2_000),
@@ -166,16 +331,13 @@ struct TreeWorld {
 impl TreeWorld {
     /// Tokens a second over `n` tokens.
     fn run(&self, mut planner: Planner, n: u32) -> f64 {
-        for rows in [1, 2, 4, 8] {
-            planner.costs.observe_pass(rows, (self.pass_s)(rows));
+        for rows in [1, 2, 3, 4, 5, 8] {
+            planner.costs.know_pass(rows, (self.pass_s)(rows));
         }
         planner.costs.observe_draft(1, self.draft_step_s);
         let (mut made, mut seconds) = (0, 0.0);
         while made < n {
-            let choice = planner.choose(Room {
-                depth: MAX_DRAFT_TOKENS,
-                nodes: MAX_TREE_NODES,
-            });
+            let choice = planner.choose(ROOM, MODEL);
             let by_rank = (self.by_rank)(made);
             let began = made;
             let draw = |level: u32| {
@@ -230,6 +392,7 @@ impl TreeWorld {
                 accepted as u32 + 1
             };
             planner.observe(&Observed {
+                guesser: Guesser::Model,
                 num_draft_tokens: k,
                 num_accepted_tokens: accepted,
                 draft_s,
@@ -316,21 +479,16 @@ fn trees_never_cost_three_percent_of_a_short_reply() {
 #[test]
 fn a_tree_has_as_many_guesses_as_were_asked_for_and_room() {
     let mut planner = Planner::new(DraftLength::Fixed(6), true, Costs::default());
-    let choice = planner.choose(Room {
-        depth: 9,
-        nodes: 40,
-    });
+    let room = |depth, nodes| Room { depth, nodes };
+    let choice = planner.choose(room(9, 40), MODEL);
     assert_eq!(choice.num_draft_tokens, 6);
     assert_eq!(choice.tree.unwrap().nodes.len(), 6);
     for (depth, nodes) in [(1, 40), (2, 3), (9, 1)] {
-        let choice = planner.choose(Room { depth, nodes });
+        let choice = planner.choose(room(depth, nodes), MODEL);
         let tree = choice.tree.unwrap();
         assert!(tree.depth() <= depth && tree.nodes.len() <= nodes);
         assert!(!tree.nodes.is_empty());
     }
-    let choice = planner.choose(Room {
-        depth: 0,
-        nodes: 40,
-    });
+    let choice = planner.choose(room(0, 40), MODEL);
     assert_eq!((choice.num_draft_tokens, choice.tree), (0, None));
 }

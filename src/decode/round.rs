@@ -13,9 +13,9 @@ use super::constraint::Constraint;
 use super::cost::{Costs, TreeSize};
 use super::device::DeviceUse;
 use super::draft::{Draft, Drafter, MAX_DRAFT_TOKENS, Proposal, Source};
-use super::planner::{Choice, DraftLength, Observed, Planner, Room, Tried};
+use super::planner::{Choice, DraftLength, Guesser, Observed, Offer, Planner, Reason, Room, Tried};
 use super::sampling::{History, Sampler, logprobs};
-use super::sequence::{Sequence, child};
+use super::sequence::{PREFILL_CHUNK_TOKENS, Sequence, child};
 use super::verify::Verification;
 use crate::backend::{Executor, LogitRows, MAX_TREE_ROWS, Rows};
 use crate::error::Result;
@@ -31,10 +31,21 @@ pub struct MadeToken {
     pub id: u32,
     /// Who proposed it: the target itself, or a drafter that was right.
     pub source: Source,
+    /// What was guessed in its place, where that was wrong.
+    pub replaced: Option<Replaced>,
     /// Its log-probability under the target, where asked for.
     pub logprob: Option<f32>,
     /// The likeliest tokens here and their log-probabilities, where asked for.
     pub top_logprobs: Vec<(u32, f32)>,
+}
+
+/// A guess that was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// The token that was guessed; of a tree, the first choice.
+    pub id: u32,
+    /// Whose guess.
+    pub source: Source,
 }
 
 /// Which log-probabilities to report.
@@ -68,6 +79,9 @@ pub struct Speculation {
     pub num_accepted_tokens: usize,
     /// The same by position in the proposal; in a tree, by level.
     pub accepted_per_position: Vec<usize>,
+    /// Rounds, by why the planner had so much drafted in them: in the order of
+    /// [`Reason::ALL`].
+    pub num_rounds: [usize; Reason::ALL.len()],
     /// Tokens made, in all rounds.
     pub num_tokens: usize,
     /// Seconds of all rounds.
@@ -265,24 +279,26 @@ impl<'d> Decoder<'d> {
             .capacity_tokens()
             .saturating_sub(self.history.len());
         let depth = room.min(max_tokens - num_forced - 1);
-        let choice = match &self.drafter {
-            Some(_) => self.planner.choose(Room {
-                depth,
-                nodes: room.min(MAX_TREE_ROWS.saturating_sub(num_pending)),
-            }),
-            None => Choice::NONE,
+        let room = Room {
+            depth,
+            nodes: room.min(MAX_TREE_ROWS.saturating_sub(num_pending)),
         };
-        self.last_choice = Some(choice.clone());
+        let looked_up = self.look_up(depth);
+        let choice = self.choose(room, &looked_up);
+        let start_s = (self.clock)();
         if choice.tree.is_none() {
-            let num_draft_tokens = choice.num_draft_tokens;
-            let on_device = self.device_round(executor, sequence, num_draft_tokens, max_tokens);
+            let on_device = self.device_round(executor, sequence, &choice, &looked_up, max_tokens);
             if let Some(made) = on_device.await? {
+                self.watch(&choice, &looked_up, &made);
                 return Ok(made);
             }
         }
 
-        let start_s = (self.clock)();
-        let proposal = self.propose(&choice, depth).await?;
+        if choice.guesser == Guesser::Model && choice.num_draft_tokens > 0 {
+            self.catch_up(MAX_PENDING_TOKENS).await?;
+        }
+        let begin_s = (self.clock)();
+        let proposal = self.propose(&choice, &looked_up, depth).await?;
         let drafted_s = (self.clock)();
         let pending = &self.history.tokens()[held..];
         let guesses = if choice.look_only {
@@ -334,12 +350,13 @@ impl<'d> Decoder<'d> {
                 draft_rows: tree.n_inner(),
             };
             self.planner
-                .observe_tree(size, &walk.tried, end_s - start_s);
+                .observe_tree(size, &walk.tried, end_s - begin_s);
         } else {
             self.planner.observe(&Observed {
+                guesser: choice.guesser,
                 num_draft_tokens: num_guesses,
                 num_accepted_tokens: num_accepted,
-                draft_s: drafted_s - start_s,
+                draft_s: drafted_s - begin_s,
                 rows: rows.len(),
                 pass_s: end_s - drafted_s,
             });
@@ -349,7 +366,110 @@ impl<'d> Decoder<'d> {
         let (num_made, seconds) = (made.len(), end_s - start_s);
         self.stats
             .note_tree(num_made, verified, depth, num_accepted, seconds);
+        self.watch(&choice, &looked_up, &made[num_forced..]);
         Ok(made)
+    }
+
+    /// What the text itself suggests.
+    fn look_up(&mut self, depth: usize) -> Proposal {
+        let nothing = Proposal::certain(Source::Target, Vec::new());
+        let Some(drafter) = self.drafter.as_mut().filter(|_| depth > 0) else {
+            return nothing;
+        };
+        drafter.look_up(&mut Draft {
+            history: &mut self.history,
+            sampler: &mut self.sampler,
+            constraint: self.constraint.as_mut(),
+            max: depth.min(MAX_DRAFT_TOKENS),
+            n_choices: 1,
+            shape: None,
+        })
+    }
+
+    fn choose(&mut self, room: Room, looked_up: &Proposal) -> Choice {
+        let Some(drafter) = &mut self.drafter else {
+            return Choice::NONE;
+        };
+        let len = self.history.len();
+        let lacks = |sequence: &Sequence| (len - 1).saturating_sub(sequence.tokens().len());
+        let offer = Offer {
+            looked_up: looked_up.tokens.len(),
+            model: match drafter.model() {
+                Some((_, sequence)) => Some(lacks(sequence)),
+                None => drafter.works().then_some(0),
+            },
+        };
+        let choice = self.planner.choose(room, offer);
+        self.stats.num_rounds[choice.reason as usize] += 1;
+        self.last_choice = Some(choice.clone());
+        choice
+    }
+
+    /// Has the draft read some of the text that it lacks, where it is about to guess; says
+    /// whether there was any. Before the first round, so that a prompt is read in steps.
+    ///
+    /// # Errors
+    /// What the draft's executor reports.
+    pub async fn prepare_draft(&mut self) -> Result<bool> {
+        let tokens = self.history.tokens();
+        let model = self.drafter.as_mut().and_then(|drafter| drafter.model());
+        let Some((executor, sequence)) = model.filter(|_| self.planner.may_use_model()) else {
+            return Ok(false);
+        };
+        if tokens.len() > executor.capacity_tokens() {
+            return Ok(false);
+        }
+        let start_s = (self.clock)();
+        let text = &tokens[..tokens.len() - 1];
+        let held = sequence.keep_common_prefix(executor, text)?;
+        let end = (held + PREFILL_CHUNK_TOKENS).min(text.len());
+        if held == end {
+            return Ok(false);
+        }
+        let chunk = &text[held..end];
+        sequence.feed(executor, chunk, LogitRows::None).await?;
+        executor.settle().await?;
+        let seconds = (self.clock)() - start_s;
+        self.planner.observe_catch_up(chunk.len(), seconds);
+        Ok(true)
+    }
+
+    /// Has the draft read what it lacks of the text but for a few tokens, which is no
+    /// part of what its guesses cost.
+    pub(super) async fn catch_up(&mut self, max_pending: usize) -> Result<()> {
+        let Some((executor, sequence)) = self.drafter.as_mut().and_then(|drafter| drafter.model())
+        else {
+            return Ok(());
+        };
+        let tokens = self.history.tokens();
+        if tokens.len() > executor.capacity_tokens() {
+            return Ok(()); // it has no guess any more
+        }
+        let start_s = (self.clock)();
+        let kept = sequence.keep_common_prefix(executor, tokens)?;
+        let read = sequence.approach(executor, tokens, max_pending).await?;
+        if read > kept {
+            executor.settle().await?;
+            let seconds = (self.clock)() - start_s;
+            self.planner.observe_catch_up(read - kept, seconds);
+        }
+        Ok(())
+    }
+
+    /// Sees how good the text's own guesses would have been where they were not used.
+    fn watch(&mut self, choice: &Choice, looked_up: &Proposal, made: &[MadeToken]) {
+        let used = choice.guesser == Guesser::Text && choice.num_draft_tokens > 0;
+        if used || looked_up.tokens.is_empty() {
+            return;
+        }
+        let both = looked_up.tokens.iter().zip(made);
+        let (num_known, right) = (
+            both.len(),
+            both.take_while(|(guess, made)| **guess == made.id),
+        );
+        let num_right = right.count();
+        self.planner
+            .observe_guesses(Guesser::Text, num_known, num_right);
     }
 
     /// Takes whatever the constraint leaves no choice about into the reply.
@@ -365,6 +485,7 @@ impl<'d> Decoder<'d> {
             made.push(MadeToken {
                 id,
                 source: Source::Forced,
+                replaced: None,
                 logprob: None,
                 top_logprobs: Vec::new(),
             });
@@ -373,14 +494,19 @@ impl<'d> Decoder<'d> {
     }
 
     /// Guesses, of which those in a line are at most `depth`.
-    async fn propose(&mut self, choice: &Choice, depth: usize) -> Result<Proposal> {
+    async fn propose(
+        &mut self,
+        choice: &Choice,
+        looked_up: &Proposal,
+        depth: usize,
+    ) -> Result<Proposal> {
         let max = choice.num_draft_tokens;
-        let n_choices = self.planner.n_choices();
-        match &mut self.drafter {
-            Some(drafter) if max > 0 => {
+        let mut proposal = match (&mut self.drafter, choice.guesser) {
+            (Some(drafter), Guesser::Model) if max > 0 => {
+                let n_choices = self.planner.n_choices();
                 let (history, sampler) = (&mut self.history, &mut self.sampler);
                 let constraint = self.constraint.as_mut();
-                let mut proposal = drafter
+                drafter
                     .propose(&mut Draft {
                         history,
                         sampler,
@@ -389,15 +515,16 @@ impl<'d> Decoder<'d> {
                         n_choices,
                         shape: choice.tree.as_deref(),
                     })
-                    .await?;
-                proposal.truncate(max);
-                if proposal.parents.is_empty() {
-                    proposal.truncate(depth.min(MAX_DRAFT_TOKENS));
-                }
-                Ok(proposal)
+                    .await?
             }
-            _ => Ok(Proposal::certain(Source::Target, Vec::new())),
+            (Some(_), Guesser::Text) => looked_up.clone(),
+            _ => Proposal::certain(Source::Target, Vec::new()),
+        };
+        proposal.truncate(max);
+        if proposal.parents.is_empty() {
+            proposal.truncate(depth.min(MAX_DRAFT_TOKENS));
         }
+        Ok(proposal)
     }
 
     /// Draws from the `logits` of `rows` for as long as the draws are among the rows.
@@ -434,9 +561,18 @@ impl<'d> Decoder<'d> {
             } else {
                 Source::Target
             };
+            let guessed = if right {
+                None
+            } else {
+                first_child(rows, row as u32)
+            };
             made.push(MadeToken {
                 id,
                 source,
+                replaced: guessed.map(|node| Replaced {
+                    id: rows.tokens[node],
+                    source: proposal.source,
+                }),
                 logprob,
                 top_logprobs,
             });
@@ -475,6 +611,15 @@ impl<'d> Decoder<'d> {
             }
         }
     }
+}
+
+/// Tokens that a draft may have to read before its first guess of a round.
+const MAX_PENDING_TOKENS: usize = 2;
+
+/// The first guess after a row.
+fn first_child(rows: &Rows, row: u32) -> Option<usize> {
+    let row = row as usize;
+    (row + 1..rows.len()).find(|&node| rows.parent(node) == Some(row))
 }
 
 /// How far a round's draws went along its guesses.

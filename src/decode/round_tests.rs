@@ -27,6 +27,7 @@ const PROMPT: [u32; 5] = [1, 2, 3, 1, 2];
 
 struct Outcome {
     ids: Vec<u32>,
+    made: Vec<MadeToken>,
     stats: Speculation,
     passes: usize,
 }
@@ -82,7 +83,7 @@ fn reply<'d>(
             .feed(&mut target, &PROMPT[..4], LogitRows::None)
             .await
             .unwrap();
-        let mut ids: Vec<u32> = Vec::new();
+        let (mut ids, mut all): (Vec<u32>, Vec<MadeToken>) = Default::default();
         while ids.len() < n {
             let left = n - ids.len();
             let made = decoder
@@ -95,6 +96,7 @@ fn reply<'d>(
                 made.len()
             );
             ids.extend(made.iter().map(|token| token.id));
+            all.extend(made);
             assert_eq!(decoder.history.reply(), ids);
             assert_eq!(
                 sequence.tokens(),
@@ -107,6 +109,7 @@ fn reply<'d>(
         }
         Outcome {
             ids,
+            made: all,
             stats: decoder.speculation(),
             passes: target.passes.get() - 1,
         }
@@ -319,6 +322,87 @@ fn statistics_add_up() {
     // Every round makes its accepted tokens and one of the target's own, but for the
     // last, which may be cut at the token limit.
     assert!((stats.num_drafts + stats.num_accepted_tokens).abs_diff(100) <= 1);
+    let num_rounds: usize = stats.num_rounds.iter().sum();
+    assert_eq!(stats.num_rounds[Reason::Asked as usize], num_rounds);
+}
+
+/// Every token says whose it is, and what it stands in for.
+#[test]
+fn a_token_says_who_proposed_it_and_what_it_replaced() {
+    let params = SamplingParams::default();
+    for trees in [false, true] {
+        let mut draft = NoiseModel::new(1, 7, 0.8);
+        let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+        let drafter = ModelDrafter::new(&mut draft, &mut draft_sequence, Drawing::Shared);
+        let length = DraftLength::Fixed(4);
+        let how = if trees {
+            How::Tree(length)
+        } else {
+            How::Chain(length)
+        };
+        let got = reply(&params, Some(Box::new(drafter)), how, 100, &[]);
+        let drafted = |made: &&MadeToken| made.source == Source::Draft;
+        let num_accepted = got.made.iter().filter(drafted).count();
+        assert_eq!(num_accepted, got.stats.num_accepted_tokens);
+        let replaced = got
+            .made
+            .iter()
+            .filter_map(|made| Some((made, made.replaced?)));
+        let mut num_replaced = 0;
+        for (made, replaced) in replaced {
+            assert_eq!(
+                (made.source, replaced.source),
+                (Source::Target, Source::Draft)
+            );
+            assert_ne!(made.id, replaced.id);
+            num_replaced += 1;
+        }
+        assert!(num_replaced > 10, "{num_replaced}");
+        assert!(num_replaced <= got.stats.num_drafts);
+    }
+}
+
+/// What a draft has to read before it can guess is no part of what its guesses cost.
+#[test]
+fn reading_the_prompt_is_not_charged_to_the_drafts_steps() {
+    let mut target = NoiseModel::new(1, 2, 1.0);
+    let mut sequence = Sequence::new(&mut target).unwrap();
+    let mut draft = NoiseModel::new(1, 7, 0.8);
+    let mut draft_sequence = Sequence::new(&mut draft).unwrap();
+    // A clock that goes on a second for every token that the draft reads.
+    let read = draft.read.clone();
+    let clock: Clock = Rc::new(move || read.get() as f64);
+    let prompt: Vec<u32> = (0..200).map(|i| i % N_VOCAB as u32).collect();
+    let mut decoder = Decoder::new(DecoderParts {
+        prompt: &prompt,
+        sampler: Sampler::new(SamplingParams::default()).unwrap(),
+        drafter: Some(Box::new(ModelDrafter::new(
+            &mut draft,
+            &mut draft_sequence,
+            Drawing::Shared,
+        ))),
+        verification: Verification::Exact,
+        constraint: None,
+        length: DraftLength::Fixed(4),
+        trees: false,
+        costs: Costs::default(),
+        stop_ids: vec![],
+        logprobs: LogprobsWanted::default(),
+        clock,
+    });
+    pollster::block_on(async {
+        let text = &prompt[..199];
+        let fed = sequence.feed(&mut target, text, LogitRows::None);
+        fed.await.unwrap();
+        decoder
+            .round(&mut target, &mut sequence, 100)
+            .await
+            .unwrap();
+    });
+    let step_s = decoder.costs().draft_step_s();
+    assert!((0.9..1.6).contains(&step_s), "{step_s} s a step");
+    let a_prompt_s = decoder.costs().catch_up_s(200);
+    assert!((190.0..210.0).contains(&a_prompt_s), "{a_prompt_s} s");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct NoiseModel {
     pub agreement: f32,
     pub caches: HashMap<u32, Vec<u32>>,
     pub passes: Cell<usize>,
+    /// Rows of all passes.
+    pub read: Rc<Cell<usize>>,
     pub capacity: usize,
     pub n_vocab: usize,
 }
@@ -34,6 +36,7 @@ impl NoiseModel {
             agreement,
             caches: HashMap::new(),
             passes: Cell::new(0),
+            read: Rc::default(),
             capacity: 512,
             n_vocab: N_VOCAB,
         }
@@ -93,6 +96,7 @@ impl Executor for NoiseModel {
         logits: LogitRows,
     ) -> LocalFuture<'a, Result<Vec<f32>>> {
         self.passes.set(self.passes.get() + 1);
+        self.read.set(self.read.get() + rows.len());
         let cached = self.caches.get_mut(&cache.0).unwrap();
         // The rows of a tree that the cache holds already lie at its end.
         let before = rows.n_before();

@@ -183,8 +183,8 @@ fn a_round_is_one_submit_one_readback_and_creates_nothing() {
             for pending in [1, 2] {
                 let cost = run(k, pending);
                 assert_eq!(cost.submits, 1);
-                assert_eq!(cost.readback_bytes, 4 * (k as u64 + 2));
-                assert!(cost.readback_bytes < 64);
+                assert_eq!(cost.readback_bytes, 4 * (2 * k as u64 + 2));
+                assert!(cost.readback_bytes < 128);
                 // Eleven launches a pass and a draw; then accept.
                 assert_eq!(cost.dispatches, 12 * (k as u64 + 1) + 1);
                 let created =

@@ -289,6 +289,10 @@ impl Executor for GpuExecutor {
         Box::pin(self.run_round(cache, round))
     }
 
+    fn settle(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async move { self.gpu.drain().await })
+    }
+
     fn revive(&mut self) -> LocalFuture<'_, Result<bool>> {
         Box::pin(self.compile_again())
     }

@@ -3,7 +3,8 @@
 //!
 //! Nothing comes back in between. A draft's draw stays on the device, where the next step
 //! and the target's pass find it ([`super::state::DRAWN`]); the states of all passes are
-//! written ahead. What comes back is the number of right guesses and the target's draws.
+//! written ahead. What comes back is the number of right guesses, the target's draws, and
+//! the guesses themselves.
 
 use std::rc::Rc;
 
@@ -153,7 +154,8 @@ impl GpuExecutor {
         let read = self.gpu.read(&self.staging, bytes).await?;
         let mut words = read.chunks_exact(4).map(word);
         let num_accepted_tokens = words.next().map_or(0, |n| n as usize);
-        let drawn: Vec<u32> = words.collect();
+        let drawn: Vec<u32> = words.by_ref().take(n_guesses + 1).collect();
+        let guesses = words.collect();
         let follow = drawn.iter().take(num_accepted_tokens + 1);
         if follow.clone().any(|token| *token as usize >= self.n_vocab) {
             let detail = "no token could be drawn: a logit is not a number";
@@ -166,6 +168,7 @@ impl GpuExecutor {
         Ok(Some(RoundResult {
             num_accepted_tokens,
             drawn,
+            guesses,
         }))
     }
 
@@ -180,6 +183,7 @@ impl GpuExecutor {
         draw: &Draw,
     ) -> u64 {
         self.write_states(std::slice::from_ref(pass));
+        let drafts = draft.is_some();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut compute = encoder.begin_compute_pass(&Default::default());
@@ -193,9 +197,15 @@ impl GpuExecutor {
                 compute.dispatch_workgroups(1, 1, 1);
             }
         }
-        let bytes = (1 + pass.n_logits) as u64 * 4;
+        let mut bytes = (1 + pass.n_logits) as u64 * 4;
         let from = (DRAWN_OUTCOME * 4) as u64;
         encoder.copy_buffer_to_buffer(&self.gpu.drawn, from, &self.staging, 0, bytes);
+        if drafts {
+            let guesses = (pass.n_logits - 1) as u64 * 4;
+            let from = (DRAWN_GUESSES * 4) as u64;
+            encoder.copy_buffer_to_buffer(&self.gpu.drawn, from, &self.staging, bytes, guesses);
+            bytes += guesses;
+        }
         self.gpu.count(|c| c.dispatches += 1);
         self.gpu.submit(encoder);
         bytes

@@ -134,55 +134,46 @@ pub trait Drafter {
     /// What an executor reports.
     fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>>;
 
-    /// As [`Drafter::propose`], but leaves out what [`Drafter::model`] would propose: that
-    /// is for the device to draw.
-    ///
-    /// # Errors
-    /// What an executor reports.
-    fn propose_without_model<'a>(
-        &'a mut self,
-        draft: &'a mut Draft<'_>,
-    ) -> LocalFuture<'a, Result<Proposal>> {
-        self.propose(draft)
+    /// Up to `draft.max` tokens that may follow, for which nobody has to work: empty where
+    /// guessing is work.
+    fn look_up(&mut self, draft: &mut Draft<'_>) -> Proposal {
+        let _ = draft;
+        Proposal::certain(Source::Target, Vec::new())
     }
 
-    /// The model that guesses where nothing better is proposed, and its sequence.
+    /// Whether there is anyone who guesses where nothing is to be looked up.
+    fn works(&self) -> bool {
+        true
+    }
+
+    /// The model that guesses, and its sequence.
     fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
         None
     }
 }
 
-/// The first of several drafters that has anything to say.
+/// Several drafters: what can be looked up is taken from the first that has anything, and
+/// else the first works that guesses by working.
 pub struct FirstOf<'d>(pub Vec<Box<dyn Drafter + 'd>>);
 
 impl Drafter for FirstOf<'_> {
     fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
-        Box::pin(async move {
-            let mut last = Proposal::certain(Source::Target, Vec::new());
-            for drafter in &mut self.0 {
-                last = drafter.propose(draft).await?;
-                if !last.tokens.is_empty() {
-                    break;
-                }
-            }
-            Ok(last)
-        })
+        match self.0.iter().position(|drafter| drafter.works()) {
+            Some(at) => self.0[at].propose(draft),
+            None => Box::pin(std::future::ready(Ok(self.look_up(draft)))),
+        }
     }
 
-    fn propose_without_model<'a>(
-        &'a mut self,
-        draft: &'a mut Draft<'_>,
-    ) -> LocalFuture<'a, Result<Proposal>> {
-        Box::pin(async move {
-            let mut last = Proposal::certain(Source::Target, Vec::new());
-            for drafter in &mut self.0 {
-                last = drafter.propose_without_model(draft).await?;
-                if !last.tokens.is_empty() {
-                    break;
-                }
-            }
-            Ok(last)
-        })
+    fn look_up(&mut self, draft: &mut Draft<'_>) -> Proposal {
+        let found = self.0.iter_mut().map(|drafter| drafter.look_up(draft));
+        let mut found = found.filter(|found| !found.tokens.is_empty());
+        found
+            .next()
+            .unwrap_or_else(|| Proposal::certain(Source::Target, Vec::new()))
+    }
+
+    fn works(&self) -> bool {
+        self.0.iter().any(|drafter| drafter.works())
     }
 
     fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {

@@ -124,19 +124,6 @@ impl Drafter for ModelDrafter<'_> {
         })
     }
 
-    fn propose_without_model<'a>(
-        &'a mut self,
-        draft: &'a mut Draft<'_>,
-    ) -> LocalFuture<'a, Result<Proposal>> {
-        match self.drawing {
-            Drawing::Shared => {
-                let nothing = Proposal::certain(Source::Draft, Vec::new());
-                Box::pin(std::future::ready(Ok(nothing)))
-            }
-            Drawing::Independent => self.propose(draft),
-        }
-    }
-
     fn model(&mut self) -> Option<(&mut dyn Executor, &mut Sequence)> {
         Some((&mut *self.executor, &mut *self.sequence))
     }

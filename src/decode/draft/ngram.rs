@@ -57,14 +57,19 @@ impl NgramDrafter {
 
 impl Drafter for NgramDrafter {
     fn propose<'a>(&'a mut self, draft: &'a mut Draft<'_>) -> LocalFuture<'a, Result<Proposal>> {
+        Box::pin(std::future::ready(Ok(self.look_up(draft))))
+    }
+
+    fn look_up(&mut self, draft: &mut Draft<'_>) -> Proposal {
         let mut tokens = self.lookup(draft.history.tokens(), draft.max);
         if let Some(constraint) = &mut draft.constraint {
             tokens.truncate(constraint.count_allowed(&tokens));
         }
-        Box::pin(std::future::ready(Ok(Proposal::certain(
-            Source::Ngram,
-            tokens,
-        ))))
+        Proposal::certain(Source::Ngram, tokens)
+    }
+
+    fn works(&self) -> bool {
+        false
     }
 }
 
