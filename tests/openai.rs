@@ -31,7 +31,12 @@ fn service() -> Option<Service> {
             context_tokens: Some(1024),
             ..LoadOptions::default()
         };
-        block_on(LoadedModel::load(&checkpoint, &CpuBackend::default(), &options)).unwrap()
+        block_on(LoadedModel::load(
+            &checkpoint,
+            &CpuBackend::default(),
+            &options,
+        ))
+        .unwrap()
     };
     let start = Instant::now();
     let clock = Rc::new(move || start.elapsed().as_secs_f64());

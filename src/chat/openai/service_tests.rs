@@ -23,7 +23,12 @@ fn shipped() -> LoadedModel {
         context_tokens: Some(512),
         ..LoadOptions::default()
     };
-    block_on(LoadedModel::load(&checkpoint, &CpuBackend::default(), &options)).unwrap()
+    block_on(LoadedModel::load(
+        &checkpoint,
+        &CpuBackend::default(),
+        &options,
+    ))
+    .unwrap()
 }
 
 pub(crate) fn tokenizer() -> Arc<Tokenizer> {

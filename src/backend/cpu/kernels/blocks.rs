@@ -137,7 +137,10 @@ fn dot_bytes<L: Lanes, const M: usize, const N: usize>(
     weights: &[u8],
     x: [&[[i16; 2]]; M],
 ) {
-    #[allow(clippy::needless_range_loop, reason = "every row's pair `p`, not a row")]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "every row's pair `p`, not a row"
+    )]
     for p in 0..N {
         let w = lanes.bytes(at(weights, 2 * GROUP * p));
         for m in 0..M {
