@@ -323,9 +323,11 @@ fn every_call_is_a_method_of_the_engine() {
             Some(name.split('(').next()?.to_string())
         })
         .collect();
-    // What `load` answers with; and a panic on request, which is no method.
+    // What `load` answers with; and what is no method of the engine: runs of agents, and a
+    // panic on request.
     assert!(methods.remove("capabilities"));
     assert!(methods.insert("crash".to_string()));
+    assert!(methods.insert("agent".to_string()));
     assert_eq!(interface("www/lib/protocol.ts", "Calls"), methods);
 }
 

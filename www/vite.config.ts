@@ -4,6 +4,8 @@ import { defineConfig } from "vite";
 export default defineConfig({
   root: "app",
   base: "./",
+  // The frames in which tools run, as they are.
+  publicDir: "../sandbox/public",
   plugins: [svelte({ configFile: false })],
   build: {
     outDir: "../dist",

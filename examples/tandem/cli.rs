@@ -5,6 +5,8 @@
 //!
 //! MODEL is a .gguf file, a Hugging Face folder, or `embedded`: the pair that ships.
 
+#[path = "agents.rs"]
+mod agents;
 #[path = "bench.rs"]
 mod bench;
 #[path = "generate.rs"]
@@ -47,6 +49,8 @@ enum Command {
     Render(render::Render),
     /// Measures what passes cost.
     Bench(bench::Bench),
+    /// Answers questions with tools, by every strategy, and counts what was right.
+    Agents(agents::Agents),
 }
 
 /// Where and how a model runs.
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Tokenize(args) => tokenize::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Agents(args) => agents::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

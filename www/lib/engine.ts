@@ -1,3 +1,4 @@
+import { runAgent, type AgentParams, type AgentResult } from "./agent.ts";
 import { Client, startWorker } from "./client.ts";
 import { fromPlain, TandemError, toPlain } from "./errors.ts";
 import { answerFetch } from "./fetch.ts";
@@ -83,6 +84,8 @@ export class Tandem {
    * ```
    */
   readonly fetch: typeof globalThis.fetch;
+  /** Gets from a goal to an answer with tools, under one policy. */
+  readonly agent: { run(params: AgentParams): Promise<AgentResult> };
   readonly #client: Client;
 
   private constructor(client: Client, capabilities: Capabilities, closed: Promise<TandemError>) {
@@ -91,6 +94,7 @@ export class Tandem {
     this.closed = closed;
     this.chat = { completions: { create: this.#creator("chat") as ChatCompletions["create"] } };
     this.completions = { create: this.#creator("complete") as Completions["create"] };
+    this.agent = { run: (params) => this.#runAgent(params) };
     this.fetch = (input, init) => answerFetch(this, this.#raw, new Request(input, init));
   }
 
@@ -166,6 +170,20 @@ export class Tandem {
   /** Ends the worker and frees the model. Requests that wait fail with `aborted`. */
   dispose(): void {
     this.#client.close();
+  }
+
+  #runAgent(params: AgentParams): Promise<AgentResult> {
+    // The pair that ships was trained on bare observations, and a grammar keeps a small
+    // model to its form.
+    const own = !params.completions && this.capabilities.model.startsWith("tandem");
+    const style = { grammar: !params.completions, ...(own ? { observations: "tool" as const, fences: false } : {}), ...params.style };
+    const host = {
+      agent: (request: Calls["agent"]["request"]) => this.#client.call("agent", request),
+      chat: (request: ChatCompletionParams, signal: AbortSignal) =>
+        params.completions?.create(request, { signal }) ??
+        (this.#raw("chat", JSON.stringify(request), false, signal) as Promise<ChatCompletion>),
+    };
+    return runAgent(host, { ...params, style });
   }
 
   #ask<N extends "score" | "classify" | "tokenize" | "detokenize">(

@@ -20,6 +20,27 @@ export {
   type CompletionStream,
   type RequestOptions,
 } from "./engine.ts";
+export type {
+  AgentEnding,
+  AgentMessage,
+  AgentParams,
+  AgentResult,
+  AgentStep,
+  AgentTaint,
+  AgentTool,
+  AllowedFetch,
+  Decision,
+  FetchedText,
+  PlanCard,
+  RequestCard,
+  RequestSlot,
+  RequestTemplate,
+  Sandbox,
+  ShownArgument,
+  ToolContext,
+  ToolManifest,
+  ToolResponse,
+} from "./agent.ts";
 export { TandemError } from "./errors.ts";
 export { Stream } from "./stream.ts";
 export type * from "./openai.ts";

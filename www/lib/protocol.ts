@@ -35,6 +35,9 @@ export interface Calls {
   detokenize: { request: string; reply: Detokenized; event: never };
   /** What was done so far. */
   stats: { request: null; reply: EngineStats; event: never };
+  /** A run of an agent: what happens goes in, what is to be done comes out. Answered at
+   * once, whatever else is under way. */
+  agent: { request: AgentRequest; reply: AgentReply; event: never };
   /** Panics: there to test that the page survives it. */
   crash: { request: null; reply: null; event: never };
 }
@@ -54,6 +57,20 @@ export interface LoadRequest {
   options: LoadOptions;
   /** Where the engine is, if not beside the worker. */
   wasmUrl?: string;
+}
+
+/** Something about a run; texts are JSON, the words of `src/agent/run`. */
+export type AgentRequest =
+  | { begin: string; wasmUrl?: string }
+  | { replay: string; wasmUrl?: string }
+  | { run: number; at_ms: number; event: string }
+  | { run: number; transcript: true }
+  | { run: number; end: true };
+
+/** Which run; its actions, or its transcript. */
+export interface AgentReply {
+  run: number;
+  text: string;
 }
 
 /** Page to worker. */

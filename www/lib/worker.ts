@@ -3,8 +3,8 @@
  * other in the order they came.
  */
 import { TandemError, toPlain } from "./errors.ts";
-import type { CallName, Calls, FromWorker, ToWorker } from "./protocol.ts";
-import init, { crash, Engine, on_panic } from "./wasm/tandem.js";
+import type { AgentReply, AgentRequest, CallName, Calls, FromWorker, ToWorker } from "./protocol.ts";
+import init, { AgentRun, crash, Engine, on_panic } from "./wasm/tandem.js";
 
 /** Events that may be under way to a page that has not taken them: enough to keep the
  * engine busy, few enough that a reader who stops stops the engine. */
@@ -59,12 +59,35 @@ const handlers: { [N in CallName]: Handler<N> } = {
   tokenize: (request) => loaded().tokenize(request),
   detokenize: (request) => loaded().detokenize(request),
   stats: () => loaded().stats(),
+  agent,
   async crash() {
     await start();
     crash();
     return null;
   },
 };
+
+const runs = new Map<number, AgentRun>();
+let n_runs = 0;
+
+async function agent(request: AgentRequest): Promise<AgentReply> {
+  if ("begin" in request || "replay" in request) {
+    await start(request.wasmUrl);
+    const made = "begin" in request ? new AgentRun(request.begin) : AgentRun.replay(request.replay);
+    const run = n_runs++;
+    runs.set(run, made);
+    return { run, text: made.pending() };
+  }
+  const { run } = request;
+  const known = runs.get(run);
+  if (!known) throw new TandemError("request_invalid", `there is no run ${run}`, { status: 400 });
+  if ("end" in request) {
+    runs.delete(run);
+    known.free();
+    return { run, text: "" };
+  }
+  return { run, text: "event" in request ? known.handle(request.at_ms, request.event) : known.transcript() };
+}
 
 function post(message: FromWorker): void {
   self.postMessage(message);
@@ -143,6 +166,9 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     if (running?.id !== data.id) return;
     running.untaken -= data.taken;
     running.wake();
+  } else if (data.call === "agent") {
+    // It needs no model, and a tool's request is not to wait for somebody's reply.
+    void answer({ ...data, aborted: false, untaken: 0, wake: () => undefined });
   } else {
     waiting.push({ ...data, aborted: false, untaken: 0, wake: () => undefined });
     void run();

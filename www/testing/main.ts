@@ -4,6 +4,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, isStepCount, jsonSchema, Output, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { Tandem, TandemError } from "tandem-llm";
+import { createSandbox, shippedTools } from "../sandbox/index.ts";
 
 const ai = { createOpenAICompatible, generateText, isStepCount, jsonSchema, Output, streamText, tool };
 
@@ -13,6 +14,8 @@ export interface Testing {
   TandemError: typeof TandemError;
   OpenAI: typeof OpenAI;
   ai: typeof ai;
+  createSandbox: typeof createSandbox;
+  shippedTools: typeof shippedTools;
   engine: Tandem;
 }
 
@@ -24,4 +27,4 @@ declare global {
 
 // The pair that ships, as anyone would load it.
 const engine = await Tandem.load({ device: "cpu", contextTokens: 1024 });
-window.testing = { Tandem, TandemError, OpenAI, ai, engine };
+window.testing = { Tandem, TandemError, OpenAI, ai, createSandbox, shippedTools, engine };

@@ -26,6 +26,8 @@ pub struct Server {
 struct Site {
     folder: PathBuf,
     headers: String,
+    /// For the frames in which tools run and requests are made, by the end of their paths.
+    frames: Vec<(&'static str, String)>,
 }
 
 impl Server {
@@ -43,7 +45,14 @@ impl Server {
             "Connection: close",
         ];
         let headers = headers.map(|line| format!("{line}\r\n")).concat();
-        Self::listen(Site { folder, headers }, port)
+        Self::listen(
+            Site {
+                folder,
+                headers,
+                frames: Vec::new(),
+            },
+            port,
+        )
     }
 
     /// Serves `folder` on `port` of 127.0.0.1 (0: a free one). `hosts` may be
@@ -53,7 +62,29 @@ impl Server {
     /// Where the port cannot be had.
     pub fn start(folder: PathBuf, port: u16, hosts: &[String]) -> Result<Self, String> {
         let headers = headers(hosts);
-        Self::listen(Site { folder, headers }, port)
+        let frames = frames(hosts);
+        Self::listen(
+            Site {
+                folder,
+                headers,
+                frames,
+            },
+            port,
+        )
+    }
+
+    /// Serves the page to its tests: as [`Server::start`], but the frames that make requests
+    /// may make them to this machine too, where the tests' servers are.
+    ///
+    /// # Errors
+    /// Where the port cannot be had.
+    pub fn start_for_tests(folder: PathBuf) -> Result<Self, String> {
+        let site = Site {
+            folder,
+            headers: headers(&[]),
+            frames: frames(&["http://127.0.0.1:*".to_string()]),
+        };
+        Self::listen(site, 0)
     }
 
     fn listen(site: Site, port: u16) -> Result<Self, String> {
@@ -104,6 +135,27 @@ fn headers(hosts: &[String]) -> String {
         "frame-ancestors 'none'",
     ]
     .join("; ");
+    all_headers(&policy)
+}
+
+/// Policies of the frames of `www/sandbox`. Their one inline script is all that is in them,
+/// and `sandbox` makes their origin opaque however they are opened. A tool's code reaches
+/// nothing; a broker narrows itself to the one origin that was allowed before it fetches.
+fn frames(hosts: &[String]) -> Vec<(&'static str, String)> {
+    let common = "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                  frame-ancestors 'self'; sandbox allow-scripts";
+    let tool = format!("default-src 'none'; worker-src blob:; {common}");
+    let broker = format!(
+        "default-src 'none'; connect-src https: {}; {common}",
+        hosts.join(" ")
+    );
+    vec![
+        ("sandbox/tool.html", all_headers(&tool)),
+        ("sandbox/broker.html", all_headers(&broker)),
+    ]
+}
+
+fn all_headers(policy: &str) -> String {
     [
         "Cross-Origin-Opener-Policy: same-origin",
         "Cross-Origin-Embedder-Policy: require-corp",
@@ -168,7 +220,7 @@ impl Site {
             "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}\r\n",
             content_type(&path),
             end - start,
-            self.headers
+            self.headers_of(&path)
         );
         stream.write_all(head.as_bytes())?;
         if method == "GET" {
@@ -176,6 +228,11 @@ impl Site {
             io::copy(&mut file.take(end - start), &mut stream)?;
         }
         Ok(())
+    }
+
+    fn headers_of(&self, path: &Path) -> &str {
+        let frame = self.frames.iter().find(|(end, _)| path.ends_with(end));
+        frame.map_or(&self.headers, |(_, headers)| headers)
     }
 
     fn refuse(&self, stream: &mut TcpStream, status: &str) -> io::Result<()> {
@@ -283,12 +340,35 @@ mod tests {
         let site = Site {
             folder,
             headers: headers(&[]),
+            frames: Vec::new(),
         };
         assert!(site.path("/src/http.rs?x=1").is_some());
         assert!(site.path("/src%2Fhttp.rs").is_some());
         for outside in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "//etc/passwd", "x"] {
             assert_eq!(site.path(outside), None, "{outside}");
         }
+    }
+
+    #[test]
+    fn frames_of_tools_reach_nobody_and_hold_no_origin() {
+        let frames = frames(&[]);
+        let site = Site {
+            folder: PathBuf::new(),
+            headers: headers(&[]),
+            frames,
+        };
+        let tool = site.headers_of(Path::new("/x/dist/sandbox/tool.html"));
+        assert!(tool.contains("default-src 'none'") && !tool.contains("connect-src"));
+        let broker = site.headers_of(Path::new("/x/dist/testing/sandbox/broker.html"));
+        assert!(broker.contains("connect-src https: ;"));
+        for frame in [tool, broker] {
+            assert!(
+                frame.contains("sandbox allow-scripts\r\n")
+                    && frame.contains("loopback-network=()")
+            );
+        }
+        let page = site.headers_of(Path::new("/x/dist/index.html"));
+        assert!(page.contains("frame-ancestors 'none'") && !page.contains("unsafe-inline"));
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn page_part(report: &mut Report) {
         if !built {
             return Err(Trouble::Broken("there is no page to test".to_string()));
         }
-        let server = Server::start(page::site(), 0, &[]).map_err(Trouble::Broken)?;
+        let server = Server::start_for_tests(page::site()).map_err(Trouble::Broken)?;
         let mut playwright = tools::npm_program("playwright")?;
         playwright
             .args(["test", "--reporter", "json"])

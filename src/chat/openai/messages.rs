@@ -87,12 +87,16 @@ fn read_message(
         Role::Tool => {
             let fields = message.object(TOOL_FIELDS)?;
             out.insert("content".into(), text(&fields.need("content")?)?.into());
-            let id = fields.need("tool_call_id")?;
-            let Some(name) = calls.get(id.string()?) else {
-                return Err(id.invalid("is no id of an earlier call"));
-            };
-            out.insert("tool_call_id".into(), id.value.clone());
-            out.insert("name".into(), name.as_str().into());
+            // An observation that answers no call in the model's own form (ReAct's) says
+            // which tool it is of instead.
+            if fields.get("tool_call_id").is_some() || fields.get("name").is_none() {
+                let id = fields.need("tool_call_id")?;
+                let Some(name) = calls.get(id.string()?) else {
+                    return Err(id.invalid("is no id of an earlier call"));
+                };
+                out.insert("tool_call_id".into(), id.value.clone());
+                out.insert("name".into(), name.as_str().into());
+            }
             copy_name(&fields, &mut out)?;
         }
     }
