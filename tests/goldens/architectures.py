@@ -9,12 +9,13 @@ Weights are multiples of 1/256 of at most eight bits, so BF16, F16 and F32 hold 
 same numbers and the expected logits are those of `float32` throughout.
 
     pip install -r tests/goldens/requirements.txt
-    python tests/goldens/architectures.py
+    python tests/goldens/architectures.py [CASE]...
 """
 
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import gguf
@@ -389,7 +390,7 @@ def llama3_divisors(config, head_dim):
 
 
 if __name__ == "__main__":
-    shutil.rmtree(OUT, ignore_errors=True)
     torch.set_num_threads(1)
-    for case, config in CASES.items():
-        build(case, dict(config))
+    for case in sys.argv[1:] or CASES:
+        shutil.rmtree(OUT / case, ignore_errors=True)
+        build(case, dict(CASES[case]))
