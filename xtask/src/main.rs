@@ -1,11 +1,13 @@
 //! `cargo xtask <verb>`: builds, serves and tests the project, and sets up what
 //! that needs.
 //!
+//! - [`bench`] measures it beside what people would use instead.
 //! - [`test`] runs the checks and counts them; [`report`] is the counting.
 //! - [`serve`] builds the page ([`page`]) and serves it ([`http`]).
 //! - [`tools`] finds or installs what the verbs need, and says in one line what it
 //!   cannot.
 
+mod bench;
 mod http;
 mod page;
 mod report;
@@ -28,6 +30,10 @@ usage: cargo xtask <verb>
         every check there is, or one part: Rust on this machine; wasm in a headless
         browser; the page. The last line is `N passed, N failed, N skipped`.
         TANDEM_REQUIRE=gpu,browser makes a part that cannot run fail instead of skip.
+  bench [--models REGEX] [--engines REGEX] [--prompt N] [--tokens N] [--gpu-tokens N]
+        [--repeat N] [--timeout SECONDS]
+        this engine beside wllama and transformers.js in a headless Chromium, in turns, on
+        the same weights: a table, and bench.json, bench.md and bench.svg in target/bench
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "serve" => serve::run(rest),
         "test" => test::run(rest),
+        "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

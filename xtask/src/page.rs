@@ -58,6 +58,22 @@ pub fn build_testing() -> Result<(), Trouble> {
     ]))
 }
 
+/// The package as a module of its own, `index.js`, as an application would bundle it:
+/// what `bench` measures. The folder it is in.
+///
+/// # Errors
+/// As [`build`].
+pub fn library(kind: Kind) -> Result<PathBuf, Trouble> {
+    tools::npm_packages()?;
+    wasm(kind)?;
+    let out = tools::target_dir().join("bench/package");
+    let mut vite = tools::npm_program("vite")?;
+    vite.args(["build", "--logLevel", "warn", "--config", "bench/vite.config.ts", "--outDir"])
+        .arg(&out);
+    step(&mut vite)?;
+    Ok(out)
+}
+
 /// `www/lib/wasm`: the engine and its bindings.
 fn wasm(kind: Kind) -> Result<(), Trouble> {
     tools::wasm_target()?;
@@ -98,7 +114,7 @@ fn wasm(kind: Kind) -> Result<(), Trouble> {
 }
 
 /// Runs one step of the build; its errors are shown as they come.
-fn step(command: &mut Command) -> Result<(), Trouble> {
+pub fn step(command: &mut Command) -> Result<(), Trouble> {
     let name = Path::new(command.get_program())
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());

@@ -207,12 +207,16 @@ pub fn node() -> Result<PathBuf, Trouble> {
 
 /// `www/node_modules` as package-lock.json says.
 pub fn npm_packages() -> Result<(), Trouble> {
+    npm_packages_of(&root().join("www"))
+}
+
+/// `node_modules` in `folder`, as the package-lock.json there says.
+pub fn npm_packages_of(folder: &Path) -> Result<(), Trouble> {
     node()?;
-    let www = root().join("www");
-    let lock = fs::read(www.join("package-lock.json")).unwrap_or_default();
+    let lock = fs::read(folder.join("package-lock.json")).unwrap_or_default();
     // A copy of the lock file that the packages came from: installed again only
     // when that changed.
-    let stamp = www.join("node_modules/.tandem-lock.json");
+    let stamp = folder.join("node_modules/.tandem-lock.json");
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
@@ -220,7 +224,7 @@ pub fn npm_packages() -> Result<(), Trouble> {
     install
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .args(["--loglevel", "error"])
-        .current_dir(&www);
+        .current_dir(folder);
     let how = "npm needs its registry (or a filled cache: npm config get cache)";
     set_up("node", &mut install, how)?;
     fs::write(&stamp, lock)
