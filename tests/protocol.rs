@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 use tandem::Code;
 use tandem::chat::openai::about::{Capabilities, EngineStats};
+use tandem::chat::openai::sampling::DRY_FIELDS;
 use tandem::chat::openai::request::{CHAT_FIELDS, COMPLETION_FIELDS, REFUSED_FIELDS};
 use tandem::chat::openai::speculation::{self, SpeculationStats};
 use tandem::chat::openai::types::{
@@ -108,6 +109,7 @@ fn requests_have_the_same_fields() {
         names(speculation::FIELDS.iter().copied())
     );
     let list = |fields: &[&'static str]| names(fields.iter().copied());
+    assert_eq!(interface(OPENAI, "DryParams"), list(DRY_FIELDS));
     assert_eq!(
         interface(OPENAI, "ChatAskingMessage"),
         list(messages::ASKING_FIELDS)

@@ -7,6 +7,8 @@
 //! speculation, so that the text does not depend on it. Drafters draw under the same
 //! masks, and the walk is taken back afterwards.
 
+mod moments;
+
 use std::sync::Arc;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -172,7 +174,9 @@ fn json_grammar(schema: Json) -> Result<TopLevelGrammar> {
         "key_separator": ": ",
     });
     schema.insert(ENGINE_OPTIONS.into(), options);
-    Ok(TopLevelGrammar::from_json_schema(Json::Object(schema)))
+    let mut schema = Json::Object(schema);
+    moments::forbid_impossible(&mut schema);
+    Ok(TopLevelGrammar::from_json_schema(schema))
 }
 
 /// Where a reply stands in what it must look like. Copies go their own ways.

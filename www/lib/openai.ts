@@ -94,6 +94,21 @@ export interface SpeculationParams {
   verification?: "exact" | "rejection";
 }
 
+/** DRY: a token that would extend a repetition of `n` tokens, `n` being `allowed_length` or
+ * more, loses `multiplier * base ** (n - allowed_length)`. */
+export interface DryParams {
+  /** 0.8. */
+  multiplier?: number | null;
+  /** 1.75. */
+  base?: number | null;
+  /** 2. */
+  allowed_length?: number | null;
+  /** How far to look back; 0, the default, is all the way. */
+  last_n_tokens?: number | null;
+  /** What a repetition does not reach across: line breaks, `:`, `"` and `*`. */
+  breakers?: readonly string[] | null;
+}
+
 /** What requests of both kinds share. */
 export interface SamplingParams {
   /** The engine's model by its name, or `tandem`; may be left out. */
@@ -103,6 +118,8 @@ export interface SamplingParams {
   top_p?: number | null;
   top_k?: number | null;
   min_p?: number | null;
+  /** Keeps the tokens about as surprising as one expects, up to this much probability. */
+  typical_p?: number | null;
   /** Same seed, same text. */
   seed?: number | null;
   /** Texts that end the reply and are not part of it. */
@@ -114,6 +131,10 @@ export interface SamplingParams {
   presence_penalty?: number | null;
   frequency_penalty?: number | null;
   repetition_penalty?: number | null;
+  /** Penalises tokens that would go on repeating what was said before. */
+  dry?: DryParams | null;
+  /** Goes on where the model would end its reply; for measuring. */
+  ignore_eos?: boolean | null;
   response_format?: ResponseFormat;
   speculation?: SpeculationParams;
   stream_options?: { include_usage?: boolean; include_obfuscation?: boolean } | null;

@@ -8,7 +8,8 @@
 //! Everything that a field means is decided here, in one place for the page, for
 //! `engine.fetch` and for tests; TypeScript only carries it.
 //!
-//! * [`request`]: fields, defaults, and the errors that name them.
+//! * [`request`]: fields, defaults, and the errors that name them; [`sampling`] those of
+//!   how tokens are drawn.
 //! * [`service`]: a session that answers requests.
 //! * [`types`]: what replies are made of.
 //! * [`errors`]: an [`Error`](crate::Error) as status and `error` object.
@@ -26,6 +27,7 @@ mod logprobs;
 pub mod messages;
 mod plan;
 pub mod request;
+pub mod sampling;
 pub mod service;
 pub mod speculation;
 mod text_writer;

@@ -33,17 +33,14 @@ pub(super) struct ChatPlan {
 /// The options of a reply, but for the seed of chance.
 pub(super) fn options(common: &Common, chance: u64, session: &Session) -> Result<GenerateOptions> {
     let tokenizer = &session.target().tokenizer;
-    let n_vocab = tokenizer.n_vocab();
-    let unknown = |(id, _): &&(u32, f32)| *id as usize >= n_vocab;
-    if let Some((id, _)) = common.sampling.logit_bias.iter().find(unknown) {
-        let detail = format!("there are {n_vocab} tokens");
-        return Err(invalid(format!("logit_bias[\"{id}\"]"), detail));
-    }
     let mut options = GenerateOptions {
         max_tokens: common.max_tokens,
-        sampling: common.sampling.clone(),
+        sampling: common.sampling.resolve(tokenizer)?,
         stop: common.stop.clone(),
-        stop_ids: tokenizer.stop_ids().to_vec(),
+        stop_ids: match common.ignore_eos {
+            true => Vec::new(),
+            false => tokenizer.stop_ids().to_vec(),
+        },
         logprobs: LogprobsWanted {
             drawn: common.logprobs.is_some(),
             n_top: common.logprobs.unwrap_or(0),

@@ -1,18 +1,18 @@
 //! A request's JSON -> what is asked for, checked to the last field.
 //!
 //! Fields and defaults are OpenAI's (temperature and top_p 1, a seed of chance); those
-//! that are Tandem's own are `top_k`, `min_p`, `repetition_penalty`, `reasoning_effort`'s
-//! effect on templates, `chat_template_kwargs`, `speculation`, and `response_format`'s
-//! `regex`, `grammar` and `choice`. Fields without an effect here are accepted only where
+//! that are Tandem's own are `top_k`, `min_p`, `typical_p`, `repetition_penalty`, `dry`,
+//! `ignore_eos`, `reasoning_effort`'s effect on templates, `chat_template_kwargs`,
+//! `speculation`, and `response_format`'s `regex`, `grammar` and `choice`. Fields without an effect here are accepted only where
 //! that is harmless: [`IGNORED_FIELDS`].
 
 use serde_json::{Map, Value as Json};
 
 use super::fields::{Field, Fields, invalid};
+use super::sampling::{self, Sampling};
 use super::speculation::{self, Speculating};
 use super::tools::{Tool, ToolChoice, read_choice, read_tools};
 use super::{format, messages};
-use crate::decode::SamplingParams;
 use crate::decode::constraint::ConstraintSpec;
 use crate::error::Result;
 
@@ -47,6 +47,7 @@ pub const CHAT_FIELDS: &[&str] = &[
     "top_p",
     "top_k",
     "min_p",
+    "typical_p",
     "seed",
     "stop",
     "max_tokens",
@@ -58,6 +59,8 @@ pub const CHAT_FIELDS: &[&str] = &[
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
+    "dry",
+    "ignore_eos",
     "response_format",
     "tools",
     "tool_choice",
@@ -90,6 +93,7 @@ pub const COMPLETION_FIELDS: &[&str] = &[
     "top_p",
     "top_k",
     "min_p",
+    "typical_p",
     "seed",
     "stop",
     "max_tokens",
@@ -102,6 +106,8 @@ pub const COMPLETION_FIELDS: &[&str] = &[
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
+    "dry",
+    "ignore_eos",
     "response_format",
     "speculation",
     "user",
@@ -128,7 +134,9 @@ pub struct Common {
     /// At most this many tokens.
     pub max_tokens: Option<usize>,
     /// How tokens are drawn, but for the seed.
-    pub sampling: SamplingParams,
+    pub sampling: Sampling,
+    /// Whether the reply goes on where the model would end it.
+    pub ignore_eos: bool,
     /// The seed; chance where there is none.
     pub seed: Option<u64>,
     /// Texts that end the reply.
@@ -290,27 +298,6 @@ fn common(fields: &Fields<'_>) -> Result<Common> {
         fields.read("include_obfuscation", Field::bool)?;
         fields.read("include_usage", Field::bool)
     })?;
-    let number = |name, default| {
-        let number = fields.read(name, Field::number);
-        number.map(|number| number.unwrap_or(default))
-    };
-    let sampling = SamplingParams {
-        temperature: number("temperature", 1.0)?,
-        top_p: number("top_p", 1.0)?,
-        min_p: number("min_p", 0.0)?,
-        top_k: fields
-            .read("top_k", |k| k.count(0, usize::MAX))?
-            .unwrap_or(0),
-        repetition_penalty: number("repetition_penalty", 1.0)?,
-        frequency_penalty: number("frequency_penalty", 0.0)?,
-        presence_penalty: number("presence_penalty", 0.0)?,
-        logit_bias: fields
-            .read("logit_bias", read_logit_bias)?
-            .unwrap_or_default(),
-        ..SamplingParams::default()
-    };
-    // Its errors name the fields as requests do.
-    sampling.validate()?;
     let seed = fields.read("seed", |seed| seed.integer(i64::MIN, i64::MAX))?;
     let n = fields.read("n", |n| n.count(1, MAX_CHOICES))?;
     Ok(Common {
@@ -318,7 +305,8 @@ fn common(fields: &Fields<'_>) -> Result<Common> {
         stream,
         include_usage: include_usage.flatten().unwrap_or(false),
         max_tokens: None,
-        sampling,
+        sampling: sampling::read(fields)?,
+        ignore_eos: fields.read("ignore_eos", Field::bool)?.unwrap_or(false),
         seed: seed.map(|seed| seed as u64),
         stop: fields.read("stop", read_stop)?.unwrap_or_default(),
         n: n.unwrap_or(1),
@@ -365,21 +353,6 @@ fn read_stop(stop: &Field<'_>) -> Result<Vec<String>> {
         text => Ok(text.to_string()),
     };
     list.into_iter().map(one).collect()
-}
-
-fn read_logit_bias(bias: &Field<'_>) -> Result<Vec<(u32, f32)>> {
-    let one = |(token, value): (&String, &Json)| {
-        let field = Field::new(format!("{}[{token:?}]", bias.path), value);
-        let Ok(id) = token.parse::<u32>() else {
-            return Err(field.invalid("must be keyed by a token's id"));
-        };
-        let value = field.number()?;
-        if !(-100.0..=100.0).contains(&value) {
-            return Err(field.invalid(format!("must be from -100 to 100, is {value}")));
-        }
-        Ok((id, value))
-    };
-    bias.map()?.iter().map(one).collect()
 }
 
 /// What the template sees beside messages and tools.

@@ -35,7 +35,7 @@ fn tool(name: &str) -> Json {
 fn defaults_are_openais() {
     let request = chat(json!({})).unwrap();
     let common = &request.common;
-    let sampling = &common.sampling;
+    let sampling = &common.sampling.params;
     assert_eq!((sampling.temperature, sampling.top_p), (1.0, 1.0));
     assert_eq!((common.n, common.stream, common.seed), (1, false, None));
     assert_eq!((common.max_tokens, common.logprobs), (None, None));
@@ -86,6 +86,14 @@ fn what_is_unknown_or_of_another_type_is_named() {
         fault(json!({ "repetition_penalty": 0 })),
         "repetition_penalty"
     );
+    assert_eq!(fault(json!({ "typical_p": 2 })), "typical_p");
+    assert_eq!(fault(json!({ "dry": { "base": 0.5 } })), "dry.base");
+    assert_eq!(fault(json!({ "dry": { "power": 2 } })), "dry.power");
+    assert_eq!(
+        fault(json!({ "dry": { "breakers": ["\n", ""] } })),
+        "dry.breakers[1]"
+    );
+    assert_eq!(fault(json!({ "ignore_eos": 1 })), "ignore_eos");
     assert_eq!(fault(json!({ "seed": "x" })), "seed");
     assert_eq!(fault(json!({ "n": 0 })), "n");
     assert_eq!(fault(json!({ "max_tokens": 0 })), "max_tokens");

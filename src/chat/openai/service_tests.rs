@@ -492,6 +492,16 @@ fn a_bias_can_forbid_a_token() {
 }
 
 #[test]
+fn a_reply_goes_on_past_its_end_where_that_is_asked_for() {
+    let mut world = World::new().says("yes");
+    let said = world.chat(json!({ "ignore_eos": true, "max_tokens": 9 }));
+    assert_eq!(said["choices"][0]["finish_reason"], "length");
+    assert_eq!(said["usage"]["completion_tokens"], 9);
+    let said = world.chat(json!({ "max_tokens": 9 }));
+    assert_eq!(said["choices"][0]["finish_reason"], "stop");
+}
+
+#[test]
 fn another_model_is_not_found() {
     let mut world = World::new().says("Hi.");
     let error = world.try_chat(json!({ "model": "gpt-9" })).unwrap_err();
