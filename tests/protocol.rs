@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::Serialize;
 use tandem::Code;
 use tandem::chat::openai::about::{Capabilities, EngineStats};
-use tandem::chat::openai::sampling::DRY_FIELDS;
 use tandem::chat::openai::request::{CHAT_FIELDS, COMPLETION_FIELDS, REFUSED_FIELDS};
+use tandem::chat::openai::sampling::DRY_FIELDS;
 use tandem::chat::openai::speculation::{self, SpeculationStats};
 use tandem::chat::openai::types::{
     ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Completion, CompletionChoice,

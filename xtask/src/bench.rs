@@ -23,7 +23,11 @@ pub fn run(args: &[String]) -> Result<ExitCode, String> {
     for pair in args.chunks(2) {
         match pair {
             [option, _] if OPTIONS.contains(&option.as_str()) => {}
-            [option, ..] => return Err(usage(&format!("`bench` has no `{option}`, or no value for it"))),
+            [option, ..] => {
+                return Err(usage(&format!(
+                    "`bench` has no `{option}`, or no value for it"
+                )));
+            }
             [] => {}
         }
     }
@@ -33,7 +37,14 @@ pub fn run(args: &[String]) -> Result<ExitCode, String> {
     let package = page::library(Kind::Release)?;
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--package", "tandem", "--example", "tandem"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "tandem",
+            "--example",
+            "tandem",
+        ])
         .current_dir(tools::root());
     page::step(&mut cargo)?;
     let out = tools::target_dir().join("bench");

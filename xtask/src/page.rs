@@ -68,8 +68,15 @@ pub fn library(kind: Kind) -> Result<PathBuf, Trouble> {
     wasm(kind)?;
     let out = tools::target_dir().join("bench/package");
     let mut vite = tools::npm_program("vite")?;
-    vite.args(["build", "--logLevel", "warn", "--config", "bench/vite.config.ts", "--outDir"])
-        .arg(&out);
+    vite.args([
+        "build",
+        "--logLevel",
+        "warn",
+        "--config",
+        "bench/vite.config.ts",
+        "--outDir",
+    ])
+    .arg(&out);
     step(&mut vite)?;
     Ok(out)
 }
