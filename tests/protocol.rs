@@ -177,6 +177,7 @@ fn replies_have_the_same_fields() {
         logprob: 0.0,
         bytes: vec![],
         top_logprobs: vec![],
+        source: "",
     };
     let top = TopLogprob {
         token: String::new(),
@@ -199,6 +200,7 @@ fn replies_have_the_same_fields() {
         usage: Some(None),
         speculation: Some(stats.clone()),
         timings: Some(timings),
+        round: Some(speculation::Round::default()),
     };
     let choice = Choice {
         index: 0,
@@ -225,6 +227,7 @@ fn replies_have_the_same_fields() {
         usage: Some(None),
         speculation: Some(stats.clone()),
         timings: Some(timings),
+        round: Some(speculation::Round::default()),
     };
     for (name, found) in [
         ("ChatCompletionChunk", fields(&chunk)),
@@ -250,6 +253,7 @@ fn replies_have_the_same_fields() {
             fields(&CompletionTokensDetails::default()),
         ),
         ("Timings", fields(&timings)),
+        ("Round", fields(&speculation::Round::default())),
         ("SpeculationStats", fields(&stats)),
         ("Completion", fields(&text)),
         ("CompletionChoice", fields(&CompletionChoice::default())),

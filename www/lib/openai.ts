@@ -92,6 +92,8 @@ export interface SpeculationParams {
   /** Who guesses: the draft model, what the text said before, or both. */
   drafter?: "model" | "ngram" | "both";
   verification?: "exact" | "rejection";
+  /** Whether pieces of a stream say what the rounds behind them did (`round`); false. */
+  rounds?: boolean;
 }
 
 /** DRY: a token that would extend a repetition of `n` tokens, `n` being `allowed_length` or
@@ -203,6 +205,8 @@ export interface ChatCompletionChunk {
   speculation?: SpeculationStats;
   /** With the last choice's end. */
   timings?: Timings;
+  /** Where `speculation.rounds` asks for it. */
+  round?: Round;
 }
 
 /** One choice's news. */
@@ -290,6 +294,9 @@ export interface TokenLogprob {
   logprob: number;
   bytes: number[];
   top_logprobs: TopLogprob[];
+  /** Who proposed it: `draft` or `ngram` where a guess was right, `target` where there was
+   * none, `forced` where a constraint left no choice. */
+  source: "target" | "draft" | "ngram" | "forced";
 }
 
 /** One of the likeliest tokens. */
@@ -330,6 +337,20 @@ export interface Timings {
   decode_tokens_per_s: number;
 }
 
+/** What the rounds behind a piece did, and how far the planner means to guess. */
+export interface Round {
+  /** Tokens drafted and verified. */
+  num_draft_tokens: number;
+  /** Of those, how many became text. */
+  num_accepted_tokens: number;
+  /** Tokens that the planner had drafted in the last of them. */
+  planned_draft_tokens: number;
+  /** Tokens a second that the planner expects of that, over those of plain decoding. */
+  expected_speedup: number;
+  /** Whether it only looked if guessing would pay. */
+  look_only: boolean;
+}
+
 /** What speculation did. */
 export interface SpeculationStats {
   /** Rounds in which something was drafted and verified. */
@@ -354,6 +375,8 @@ export interface Completion {
   usage?: Usage | null;
   speculation?: SpeculationStats;
   timings?: Timings;
+  /** Of pieces, where `speculation.rounds` asks for it. */
+  round?: Round;
 }
 
 /** One reply, or its news. */

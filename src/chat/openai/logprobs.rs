@@ -33,6 +33,7 @@ pub(super) fn token_logprob(token: &MadeToken, tokenizer: &Tokenizer) -> TokenLo
         logprob: finite(token.logprob.unwrap_or(0.0)),
         bytes,
         top_logprobs: token.top_logprobs.iter().map(top).collect(),
+        source: token.source.as_str(),
     }
 }
 

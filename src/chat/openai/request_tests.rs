@@ -317,7 +317,7 @@ fn formats_are_constraints() {
 fn speculation_says_how() {
     let read = |speculation: Json| chat(json!({ "speculation": speculation }));
     let found = read(
-        json!({ "mode": "fixed", "draft_length": 4, "drafter": "both", "verification": "rejection" }),
+        json!({ "mode": "fixed", "draft_length": 4, "drafter": "both", "verification": "rejection", "rounds": true }),
     );
     assert_eq!(
         found.unwrap().common.speculating,
@@ -325,6 +325,7 @@ fn speculation_says_how() {
             mode: Mode::Fixed(4),
             drafter: Some(DrafterChoice::Both),
             verification: Verification::Rejection,
+            rounds: true,
         }
     );
     let off = read(json!({ "mode": "off" })).unwrap();

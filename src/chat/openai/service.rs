@@ -6,7 +6,7 @@ use super::about::Stats;
 use super::chat_writer::{ChatFold, ChatReading, ChatWriter};
 use super::plan::{self, ChatPlan, check_model};
 use super::request::{ChatRequest, CompletionPrompt, CompletionRequest};
-use super::speculation::{self, SpeculationStats};
+use super::speculation::{self, Round, SpeculationStats};
 use super::text_writer::{TextWriter, fold};
 use super::types::{
     ChatCompletion, ChatCompletionChunk, ChunkChoice, Completion, CompletionChoice,
@@ -97,6 +97,7 @@ impl Service {
             usage: streamed_usage.clone(),
             speculation: None,
             timings: None,
+            round: None,
         };
         let mut totals = Totals {
             prompt_tokens: plan.prompt.len(),
@@ -121,6 +122,7 @@ impl Service {
                 prompt: &plan.prompt,
                 request: &plan.request,
                 index,
+                rounds: common.speculating.rounds,
             };
             let mut held = run(&mut self.session, &said, &mut write, on, &mut totals).await?;
             if let (true, Some(chunk)) = (last, held.last_mut()) {
@@ -180,6 +182,7 @@ impl Service {
             usage: None,
             speculation: None,
             timings: None,
+            round: None,
         };
         let chunk = |choice| Completion {
             usage: common.include_usage.then_some(None),
@@ -219,6 +222,7 @@ impl Service {
                     prompt: &ids,
                     request: &reply,
                     index: nth,
+                    rounds: common.speculating.rounds,
                 };
                 let mut held = run(&mut self.session, &said, &mut write, on, &mut totals).await?;
                 if let (true, Some(chunk)) = (index + 1 == n_choices, held.last_mut()) {
@@ -275,11 +279,31 @@ struct Said<'a> {
     prompt: &'a [u32],
     request: &'a ReplyRequest,
     index: usize,
+    /// Whether pieces say what the rounds behind them did.
+    rounds: bool,
+}
+
+/// A piece of a stream, of either kind.
+trait Piece {
+    /// What the rounds behind it did.
+    fn round(&mut self) -> &mut Option<Round>;
+}
+
+impl Piece for ChatCompletionChunk {
+    fn round(&mut self) -> &mut Option<Round> {
+        &mut self.round
+    }
+}
+
+impl Piece for Completion {
+    fn round(&mut self) -> &mut Option<Round> {
+        &mut self.round
+    }
 }
 
 /// Makes one choice. Its last pieces come back instead of going to `on`, so that they
 /// can take along what is known only then.
-async fn run<P>(
+async fn run<P: Piece>(
     session: &mut Session,
     said: &Said<'_>,
     write: &mut dyn FnMut(Event<'_>) -> (Vec<P>, bool),
@@ -292,13 +316,20 @@ async fn run<P>(
     let mut generation = session.nth_reply(said.prompt, said.request, said.index)?;
     go_on(on(write(Event::Begin).0).await?)?;
     let mut last = Vec::new();
+    let mut told = Speculation::default();
     while let Some(step) = generation.step().await? {
         let (pieces, done) = match step {
             Step::Prefilled { .. } => (Vec::new(), false),
             Step::Made { text, mut tokens } => {
                 // The token that ends a reply is not part of it.
                 tokens.retain(|token| !stop_ids.contains(&token.id));
-                write(Event::Made(&text, &tokens, &tokenizer))
+                let (mut pieces, done) = write(Event::Made(&text, &tokens, &tokenizer));
+                if let (true, Some(piece)) = (said.rounds, pieces.last_mut()) {
+                    let now = generation.speculation();
+                    *piece.round() = Some(Round::between(&told, &now, generation.last_choice()));
+                    told = now;
+                }
+                (pieces, done)
             }
             Step::Finished { text, reason } => {
                 last = write(Event::End(&text, reason)).0;

@@ -538,6 +538,49 @@ fn what_cannot_be_drafted_is_said() {
 }
 
 #[test]
+fn pieces_say_who_proposed_what_and_what_rounds_did() {
+    let mut world = World::new().says("la la la la la la la la");
+    let fixed = json!({ "mode": "fixed", "draft_length": 2, "drafter": "ngram", "rounds": true });
+    let (whole, pieces) = world
+        .try_chat(json!({ "stream": true, "logprobs": true, "speculation": fixed }))
+        .unwrap();
+    let rounds: Vec<&Json> = pieces
+        .iter()
+        .filter_map(|piece| piece.get("round"))
+        .collect();
+    let sum = |name: &str| -> u64 {
+        rounds
+            .iter()
+            .map(|round| round[name].as_u64().unwrap())
+            .sum()
+    };
+    assert!(sum("num_accepted_tokens") > 0, "{rounds:?}");
+    // The last round's text may come with the reply's end, which tells no round.
+    let total = whole["speculation"]["num_accepted_tokens"]
+        .as_u64()
+        .unwrap();
+    assert!(sum("num_accepted_tokens") <= total);
+    assert!(
+        rounds
+            .iter()
+            .all(|round| round["planned_draft_tokens"].as_u64().unwrap() <= 2)
+    );
+    let tokens = whole["choices"][0]["logprobs"]["content"]
+        .as_array()
+        .unwrap();
+    let by = |source: &str| {
+        tokens
+            .iter()
+            .filter(|token| token["source"] == source)
+            .count()
+    };
+    assert!(by("ngram") > 0 && by("target") > 0, "{tokens:?}");
+    assert_eq!(by("ngram") + by("target"), tokens.len());
+    let (_, pieces) = world.try_chat(json!({ "stream": true })).unwrap();
+    assert!(pieces.iter().all(|piece| piece.get("round").is_none()));
+}
+
+#[test]
 fn an_engine_survives_what_goes_wrong() {
     let mut world = World::new().says("Hi there.");
     // Stopped by the listener, after the first token.

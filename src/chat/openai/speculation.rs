@@ -6,12 +6,13 @@ use super::fields::{Field, invalid};
 use crate::decode::GenerateOptions;
 use crate::decode::cost::DraftLength;
 use crate::decode::draft::{MAX_DRAFT_TOKENS, NgramDrafter};
+use crate::decode::planner::Choice;
 use crate::decode::round::Speculation;
 use crate::decode::verify::Verification;
 use crate::error::Result;
 
 /// The fields of `speculation` in a request.
-pub const FIELDS: &[&str] = &["mode", "draft_length", "drafter", "verification"];
+pub const FIELDS: &[&str] = &["mode", "draft_length", "drafter", "verification", "rounds"];
 
 /// How far to guess.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Speculating {
     pub drafter: Option<DrafterChoice>,
     /// By which rule guesses stand.
     pub verification: Verification,
+    /// Whether pieces of a stream say what the rounds behind them did.
+    pub rounds: bool,
 }
 
 /// `mode`'s words.
@@ -98,6 +101,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Speculating> {
         mode,
         drafter,
         verification: verification.unwrap_or_default(),
+        rounds: fields.read("rounds", Field::bool)?.unwrap_or(false),
     })
 }
 
@@ -127,6 +131,39 @@ impl Speculating {
         options.ngram = (ngram && self.mode != Mode::Off).then(NgramDrafter::default);
         options.draft_model = self.mode != Mode::Off && self.drafter != Some(DrafterChoice::Ngram);
         Ok(())
+    }
+}
+
+/// What the rounds behind a piece did, and how far the planner means to guess: the field
+/// `round` of a piece.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Round {
+    /// Tokens drafted and verified.
+    pub num_draft_tokens: usize,
+    /// Of those, how many became text.
+    pub num_accepted_tokens: usize,
+    /// Tokens that the planner had drafted in the last of them.
+    pub planned_draft_tokens: usize,
+    /// Tokens a second that the planner expects of that, over those of plain decoding.
+    pub expected_speedup: f64,
+    /// Whether it only looked if guessing would pay.
+    pub look_only: bool,
+}
+
+impl Round {
+    /// What was done between two moments of a reply, by the planner's last `choice`.
+    pub(super) fn between(
+        before: &Speculation,
+        now: &Speculation,
+        choice: Option<&Choice>,
+    ) -> Self {
+        Self {
+            num_draft_tokens: now.num_draft_tokens - before.num_draft_tokens,
+            num_accepted_tokens: now.num_accepted_tokens - before.num_accepted_tokens,
+            planned_draft_tokens: choice.map_or(0, |choice| choice.num_draft_tokens),
+            expected_speedup: choice.map_or(1.0, |choice| choice.expected_speedup),
+            look_only: choice.is_some_and(|choice| choice.look_only),
+        }
     }
 }
 

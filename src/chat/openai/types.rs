@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::speculation::SpeculationStats;
+use super::speculation::{Round, SpeculationStats};
 
 /// A piece of a streamed chat completion.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +26,9 @@ pub struct ChatCompletionChunk {
     /// How fast it went, with the last choice's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// What the rounds behind it did, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<Round>,
 }
 
 /// One choice's news.
@@ -193,6 +196,9 @@ pub struct TokenLogprob {
     pub bytes: Vec<u8>,
     /// The likeliest tokens here.
     pub top_logprobs: Vec<TopLogprob>,
+    /// Who proposed it: `draft` or `ngram` where a guess was right, `target` where there
+    /// was none, `forced` where a constraint left no choice.
+    pub source: &'static str,
 }
 
 /// One of the likeliest tokens.
@@ -268,6 +274,9 @@ pub struct Completion {
     /// How fast it went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// What the rounds behind a piece did, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<Round>,
 }
 
 /// One reply, or its news.
