@@ -115,7 +115,7 @@ impl Server {
 /// later, threads. The policy names everything the page may do: nothing may be
 /// loaded or reached that is not listed, and no frame may hold the page. A
 /// rebound name must not reach the person's own network either.
-fn headers(hosts: &[String]) -> String {
+pub fn headers(hosts: &[String]) -> String {
     let mut connect: Vec<&str> = MODEL_HOSTS.to_vec();
     connect.extend(hosts.iter().map(String::as_str));
     let policy = [

@@ -3,7 +3,8 @@
 //!
 //! - [`bench`] measures it beside what people would use instead.
 //! - [`test`] runs the checks and counts them; [`report`] is the counting.
-//! - [`serve`] builds the page ([`page`]) and serves it ([`http`]).
+//! - [`serve`] builds the page ([`page`]) and serves it ([`http`]); [`site`] makes a folder
+//!   of it for static hosts.
 //! - [`tools`] finds or installs what the verbs need, and says in one line what it
 //!   cannot.
 
@@ -12,6 +13,7 @@ mod http;
 mod page;
 mod report;
 mod serve;
+mod site;
 mod test;
 mod tools;
 
@@ -20,6 +22,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <verb>
 
+  package --site [--out DIR] [--connect HOST]...
+        the page as a folder for any static host, also below a path
   serve [--dev] [--open] [--port N] [--connect HOST]...
         build the engine and the page, serve them on a loopback port, print the URL
         --dev      rebuild on change, without wasm-opt
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let outcome = match verb.as_str() {
+        "package" if rest.first().is_some_and(|arg| arg == "--site") => site::run(&rest[1..]),
         "serve" => serve::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
