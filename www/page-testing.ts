@@ -8,6 +8,9 @@ export { expect, type Page };
 
 const ROOT = resolve(import.meta.dirname, "..");
 
+/** The folder that is served. */
+export const SITE = join(ROOT, "www/dist");
+
 /** A file or folder of the shared data, as the Rust tests look for it. */
 function shared(path: string): string | undefined {
   const named = process.env["TANDEM_SHARED"];
@@ -67,7 +70,7 @@ export async function loadRealWeights(page: Page): Promise<void> {
 
 /** The last reply's text. */
 export function lastReply(page: Page) {
-  return page.locator('article[data-role="assistant"] .text').last();
+  return page.locator('article[data-role="assistant"] > .text').last();
 }
 
 /** Writes a prompt and sends it. */

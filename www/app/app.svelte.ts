@@ -3,14 +3,17 @@ import { Chat } from "./chat/chat.svelte.ts";
 import { Library } from "./chat/library.svelte.ts";
 import { Engine } from "./engine/engine.svelte.ts";
 import type { ModelChoice } from "./engine/choice.ts";
+import { highlighter } from "./markdown/rich.svelte.ts";
+import { keepOffline } from "./offline/register.ts";
 import { Preferences } from "./settings/preferences.svelte.ts";
 
 export type Panel = "models" | "settings" | "shortcuts";
 
-/** Something short to tell, with a way to undo it. */
+/** Something short to tell, with what can be done about it. */
 export interface Notice {
   text: string;
   undo?: () => Promise<void> | void;
+  reload?: () => void;
 }
 
 const NOTICE_MS = 7_000;
@@ -36,7 +39,12 @@ export class App {
   /** Reads what is stored, and loads the model behind the page. */
   start(): void {
     void this.library.open(location.hash.slice(1) || null);
-    void this.engine.load(this.preferences.model);
+    void this.engine.load(this.preferences.model).then(() => {
+      // What most replies will need, while nothing else is to be done.
+      requestIdleCallback(() => highlighter.get());
+      // After the model: it is fetched once then, and kept as it came.
+      return keepOffline((reload) => this.tell({ text: "A newer version of this page is here", reload }));
+    });
   }
 
   /** Loads a model, and remembers it where it can be found again. */
@@ -52,7 +60,7 @@ export class App {
   tell(notice: Notice): void {
     clearTimeout(this.#notice_timer);
     this.notice = notice;
-    this.#notice_timer = setTimeout(() => (this.notice = undefined), NOTICE_MS);
+    if (!notice.reload) this.#notice_timer = setTimeout(() => (this.notice = undefined), NOTICE_MS);
   }
 
   dismissNotice(): void {

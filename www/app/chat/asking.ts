@@ -4,13 +4,13 @@ import type {
   ChatCompletionChunk,
   ChatMessage,
   Completion,
+  Round,
   Tandem,
   TokenLogprob,
 } from "tandem-llm";
 import { inspectionOf, samplingOf, thinkingOf } from "../settings/request.ts";
 import type { Settings } from "../settings/settings.ts";
-import type { Round } from "../speculation/round.ts";
-import type { Proposer, ReplyStats, TracedToken } from "../store/records.ts";
+import type { ReplyStats, TracedToken } from "../store/records.ts";
 
 /** What is new in a reply. */
 export interface News {
@@ -61,7 +61,7 @@ async function reply(engine: Tandem, asked: Asked, signal: AbortSignal, onNews: 
     {
       messages: messagesOf(asked),
       stream: true,
-      ...samplingOf(settings),
+      ...streamed(settings),
       ...thinkingOf(settings),
       ...inspectionOf(settings),
     },
@@ -79,10 +79,16 @@ async function continueText(
   onNews: (news: News) => void,
 ): Promise<Ending> {
   const { top_logprobs } = inspectionOf(settings);
-  const body = { prompt, stream: true, ...samplingOf(settings), ...(top_logprobs ? { logprobs: top_logprobs } : {}) } as const;
+  const body = { prompt, stream: true, ...streamed(settings), ...(top_logprobs ? { logprobs: top_logprobs } : {}) } as const;
   const stream = await engine.completions.create(body, { signal });
   for await (const chunk of stream) onNews(textNewsOf(chunk));
   return endingOf(await stream.final());
+}
+
+/** With news of every round. */
+function streamed(settings: Settings) {
+  const sampling = samplingOf(settings);
+  return { ...sampling, speculation: { ...sampling.speculation, rounds: true } };
 }
 
 function messagesOf({ messages, settings }: Asked): ChatMessage[] {
@@ -97,7 +103,7 @@ function textOf({ messages, begun, settings }: Asked): string {
   return said.join("\n") + (begun ?? "");
 }
 
-function newsOf(chunk: ChatCompletionChunk & { round?: Round }): News {
+function newsOf(chunk: ChatCompletionChunk): News {
   const choice = chunk.choices[0];
   return {
     text: choice?.delta.content ?? "",
@@ -107,7 +113,7 @@ function newsOf(chunk: ChatCompletionChunk & { round?: Round }): News {
   };
 }
 
-function textNewsOf(chunk: Completion & { round?: Round }): News {
+function textNewsOf(chunk: Completion): News {
   const choice = chunk.choices[0];
   const lists = choice?.logprobs;
   const tokens = (lists?.tokens ?? []).map((text, at) => ({
@@ -119,11 +125,11 @@ function textNewsOf(chunk: Completion & { round?: Round }): News {
   return { text: choice?.text ?? "", thinking: "", tokens, round: chunk.round ?? null };
 }
 
-function traced(token: TokenLogprob & { source?: Proposer }): Omit<TracedToken, "at_ms"> {
+function traced(token: TokenLogprob): Omit<TracedToken, "at_ms"> {
   return {
     text: token.token,
     p: Math.exp(token.logprob),
-    by: token.source ?? null,
+    by: token.source,
     top: token.top_logprobs.map(({ token, logprob }) => ({ text: token, p: Math.exp(logprob) })),
   };
 }

@@ -105,11 +105,11 @@ export class Chat {
     const settings = conversation.record().settings;
     await this.#library.save(conversation, [reply]);
     const saving = setInterval(() => {
-      if (page.take()) void this.#library.saveMessage(reply);
+      if (page.take()) void this.#library.savePart(reply);
     }, SAVE_MS);
     const leaving = () => {
       page.flush();
-      void this.#library.saveMessage(reply);
+      void this.#library.savePart(reply);
     };
     addEventListener("pagehide", leaving);
     try {

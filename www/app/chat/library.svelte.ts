@@ -76,9 +76,10 @@ export class Library {
     this.#noted(record);
   }
 
-  /** Saves a reply as far as it has come. */
-  async saveMessage(message: Message): Promise<void> {
-    await this.#storing((database) => database.saveMessages([message.record()]));
+  /** Saves a reply as far as it has come: what is said of its tokens follows at its end,
+   * which would make this dear. */
+  async savePart(message: Message): Promise<void> {
+    await this.#storing((database) => database.saveMessages([{ ...message.record(), trace: [] }]));
   }
 
   /** Takes note of what stands in the composer. */

@@ -86,15 +86,19 @@ function typeset(formula: HTMLElement): void {
   formula.dir = "ltr";
   const katex = source.length > MAX_FORMULA_CHARACTERS ? undefined : mathematician.get();
   if (!katex) return;
-  katex.render(source, formula, {
-    displayMode: formula.classList.contains("math-display"),
-    throwOnError: false,
-    strict: "ignore",
-    trust: false,
-    maxExpand: 200,
-    maxSize: 20,
-    errorColor: "currentcolor",
-  });
+  try {
+    katex.render(source, formula, {
+      displayMode: formula.classList.contains("math-display"),
+      strict: "ignore",
+      trust: false,
+      maxExpand: 200,
+      maxSize: 20,
+      errorColor: "currentcolor",
+    });
+  } catch {
+    // No formula, or one half-written: its source says more than nothing.
+    formula.textContent = source;
+  }
 }
 
 function element(name: string, className = ""): HTMLElement {

@@ -1,5 +1,5 @@
 /** What speculation is doing while a reply is made. */
-import type { Round } from "./round.ts";
+import type { Round } from "tandem-llm";
 
 /** How long the present lasts, for rates. */
 const WINDOW_MS = 2_000;

