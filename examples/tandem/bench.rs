@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use tandem::backend::{CacheId, Counters, Executor, LogitRows, Rows};
 use tandem::chat::session::{LoadOptions, LoadedModel};
 use tandem::decode::cost::{Costs, DraftLength, warm_up};
-use tandem::decode::draft::{Draft, Drafter, Drawing, ModelDrafter, Proposal, Source};
+use tandem::decode::draft::{
+    Draft, Drafter, Drawing, ModelDrafter, NgramDrafter, Proposal, Source,
+};
 use tandem::decode::noise;
 use tandem::decode::round::{Clock, Decoder, DecoderParts, LogprobsWanted, Speculation};
 use tandem::decode::sequence::PREFILL_CHUNK_TOKENS;
@@ -41,6 +43,12 @@ pub struct Bench {
     /// A small model with the same tokenizer that guesses ahead.
     #[arg(long, value_name = "MODEL", conflicts_with = "draft_shape")]
     draft: Option<String>,
+    /// Guess from what the text already said.
+    #[arg(long, conflicts_with_all = ["draft", "draft_shape"])]
+    ngram: bool,
+    /// Text to go on from, in place of a story of so many tokens.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt_tokens", "shape"])]
+    prompt: Option<String>,
     /// A draft of this shape: it costs what it costs, and its guesses are made right
     /// as often as --acceptance says.
     #[arg(long, value_name = "NAME")]
@@ -86,10 +94,14 @@ pub fn run(args: &Bench) -> Result<()> {
         (None, None) => None,
         (model, shape) => Some(load(model, shape, Role::Draft, args, &devices)?),
     };
-    let prompt = match args.shape {
-        Some(_) => any_ids(args.prompt_tokens),
-        None => story(&target.model.tokenizer, args.prompt_tokens)?,
+    let prompt = match (&args.shape, &args.prompt) {
+        (Some(_), _) => any_ids(args.prompt_tokens),
+        (None, Some(text)) => target.model.tokenizer.encode(text, PLAIN_TEXT)?,
+        (None, None) => story(&target.model.tokenizer, args.prompt_tokens)?,
     };
+    if prompt.is_empty() {
+        return Err(Error::new(Code::RequestInvalid, "prompt", "holds no token"));
+    }
 
     let mut bench = Runs {
         args,
@@ -111,7 +123,7 @@ pub fn run(args: &Bench) -> Result<()> {
         DraftLength::Fixed(8),
         DraftLength::Auto,
     ];
-    if draft.is_some() {
+    if draft.is_some() || args.ngram {
         guided.extend(lengths.map(|length| (length, Vec::new())));
     }
     for _ in 0..args.repeat {
@@ -125,7 +137,7 @@ pub fn run(args: &Bench) -> Result<()> {
     let mut report = json!({
         "model": describe(&target),
         "device": target.model.device,
-        "prompt_tokens": args.prompt_tokens,
+        "prompt_tokens": prompt.len(),
         "max_tokens": args.max_tokens,
         "repeat": args.repeat,
         "load_s": target.load_s,
@@ -149,10 +161,14 @@ pub fn run(args: &Bench) -> Result<()> {
     if let Some(draft) = &draft {
         report["draft"] = describe(draft);
         report["draft"]["step_s"] = json!(costs.draft_step_s());
+    }
+    if !guided.is_empty() {
         let plain_rate = median(plain.iter().map(Run::tokens_per_s));
+        // Only a model always guesses as many tokens as it is asked for.
+        let costs = draft.is_some().then_some(&costs);
         report["speculation"] = guided
             .iter()
-            .map(|(length, runs)| speculation(*length, runs, plain_rate, &costs))
+            .map(|(length, runs)| speculation(*length, runs, plain_rate, costs))
             .collect();
     }
     match args.json {
@@ -276,7 +292,8 @@ fn load(
             block_on(Checkpoint::open_gguf(vec![file]))?
         }
     };
-    let needed = args.prompt_tokens + args.max_tokens + 32;
+    let needed =
+        args.prompt.as_ref().map_or(args.prompt_tokens, String::len) + args.max_tokens + 32;
     let options = LoadOptions {
         context_tokens: Some(args.running.context.unwrap_or(needed)),
         memory_budget_bytes: args.running.memory_budget,
@@ -317,13 +334,15 @@ fn story(tokenizer: &Tokenizer, n: usize) -> Result<Vec<u32>> {
     const STORY: &str = "Once upon a time, there was a little girl named Lily. She loved to \
         play outside in the park. One day, she saw a big red ball under a tree. She wanted to \
         play with it, but a boy was already holding it. ";
-    let options = EncodeOptions {
-        add_special: false,
-        parse_special: false,
-    };
-    let ids = tokenizer.encode(STORY, options)?;
+    let ids = tokenizer.encode(STORY, PLAIN_TEXT)?;
     Ok(ids.iter().copied().cycle().take(n).collect())
 }
+
+/// Text that holds no control tokens.
+const PLAIN_TEXT: EncodeOptions = EncodeOptions {
+    add_special: false,
+    parse_special: false,
+};
 
 fn clock() -> Clock {
     let start = Instant::now();
@@ -415,7 +434,9 @@ impl Runs<'_> {
             block_on(sequence.feed(executor, chunk, LogitRows::None))?;
         }
         let mut draft_sequence = None;
+        let looks_up = self.args.ngram && length != DraftLength::Fixed(0);
         let drafter: Option<Box<dyn Drafter + '_>> = match draft {
+            None if looks_up => Some(Box::new(NgramDrafter::default())),
             None => None,
             Some(draft) => {
                 let executor = draft.executor();
@@ -538,7 +559,7 @@ fn add_counters(report: &mut Value, run: &Run, n: usize, over: &str) {
 }
 
 /// What a draft length was worth: as measured, and as the formula has it.
-fn speculation(length: DraftLength, runs: &[Run], plain_rate: f64, costs: &Costs) -> Value {
+fn speculation(length: DraftLength, runs: &[Run], plain_rate: f64, costs: Option<&Costs>) -> Value {
     let rate = median(runs.iter().map(Run::tokens_per_s));
     let mut report = json!({
         "draft_length": match length {
@@ -555,7 +576,7 @@ fn speculation(length: DraftLength, runs: &[Run], plain_rate: f64, costs: &Costs
     let last = &run.speculation;
     report["mean_acceptance_length"] = json!(last.mean_acceptance_length());
     report["accepted_per_position"] = json!(last.accepted_per_position);
-    if let DraftLength::Fixed(k) = length {
+    if let (DraftLength::Fixed(k), Some(costs)) = (length, costs) {
         // Tokens a round over its cost in plain steps (Leviathan et al., 2211.17192).
         let round_s = k as f64 * costs.draft_step_s() + costs.pass_s(k + 1);
         let predicted = last.mean_acceptance_length() * costs.pass_s(1) / round_s;

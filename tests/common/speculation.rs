@@ -53,6 +53,9 @@ impl Executor for LogitsOnlyExecutor {
     fn truncate(&mut self, cache: CacheId, len: usize) {
         self.0.truncate(cache, len);
     }
+    fn keep(&mut self, cache: CacheId, base: usize, path: &[u32]) -> Result<()> {
+        self.0.keep(cache, base, path)
+    }
     fn fork(&mut self, cache: CacheId) -> Result<CacheId> {
         self.0.fork(cache)
     }
@@ -161,6 +164,61 @@ impl Comparison<'_> {
                     "T = {temperature}, {length} a round"
                 );
                 accepted += drafted.accepted;
+            }
+        }
+        accepted
+    }
+
+    /// Every filter and penalty, each at one temperature, with chains and with trees: a tree's
+    /// rows run on the device, and its line of right guesses is moved into place there.
+    /// Returns how many drafts were accepted, and how many of them in trees.
+    pub async fn assert_same_words_whatever_the_request(&self) -> [usize; 2] {
+        let backend = GpuBackend::new(self.gpu.clone(), CacheType::F16);
+        let mut alone = self.session(&backend, false).await;
+        let mut pair = self.session(&backend, true).await;
+        let base = SamplingParams {
+            seed: 0xdead_beef_0000_0001,
+            ..Default::default()
+        };
+        let requests = [
+            base.clone(),
+            SamplingParams {
+                temperature: 0.7,
+                top_k: 20,
+                ..base.clone()
+            },
+            SamplingParams {
+                temperature: 1.0,
+                min_p: 0.05,
+                repetition_penalty: 1.2,
+                ..base.clone()
+            },
+            SamplingParams {
+                temperature: 1.5,
+                top_p: 0.9,
+                frequency_penalty: 0.4,
+                presence_penalty: 0.2,
+                ..base
+            },
+        ];
+        let mut accepted = [0, 0];
+        for sampling in requests {
+            let options = |length, tree| GenerateOptions {
+                max_tokens: Some(self.max_tokens),
+                sampling: sampling.clone(),
+                draft_length: length,
+                tree,
+                ..Default::default()
+            };
+            let plain = options(DraftLength::Fixed(0), false);
+            let plain = self.reply(&mut alone, plain, false).await.ids;
+            let lengths = self.lengths.iter().map(|&k| DraftLength::Fixed(k));
+            for length in lengths.chain([DraftLength::Auto]) {
+                for tree in [false, true] {
+                    let got = self.reply(&mut pair, options(length, tree), false).await;
+                    assert_eq!(got.ids, plain, "{length:?}, tree {tree}, {sampling:?}");
+                    accepted[usize::from(tree)] += got.accepted;
+                }
             }
         }
         accepted

@@ -57,6 +57,24 @@ fn speculation_on_the_device_never_changes_the_text_of_a_model_that_drafts_for_i
 }
 
 #[test]
+fn trees_and_penalties_on_the_gpu_never_change_the_text() {
+    let Some(gpu) = gpu() else { return };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [chains, trees] = pollster::block_on(
+        Comparison {
+            gpu,
+            target: &open(&models.join("tandem-target-q8_0.gguf")),
+            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            temperatures: &[],
+            lengths: &[2, 7],
+            max_tokens: 20,
+        }
+        .assert_same_words_whatever_the_request(),
+    );
+    assert!(chains > 40 && trees > 40, "{chains} and {trees} accepted");
+}
+
+#[test]
 fn a_device_lost_in_the_middle_of_a_reply_changes_nothing_about_it() {
     let Some(first) = gpu() else { return };
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");

@@ -96,6 +96,12 @@ async fn speculation_on_the_device_never_changes_the_text() {
     };
     let accepted = comparison.assert_same_words().await;
     assert!(accepted > 0, "no draft was accepted");
+    let other = speculation::Comparison {
+        max_tokens: 6,
+        ..comparison
+    };
+    let [chains, trees] = other.assert_same_words_whatever_the_request().await;
+    assert!(chains > 0 && trees > 0, "{chains} and {trees} accepted");
 }
 
 /// `TANDEM_SHARED_URL`, when this was compiled, says where the shared folder is served.
