@@ -113,20 +113,23 @@ test("C17: the frame around a tool reaches nobody either, and goes with the call
       go(() => { const a = document.createElement("a"); a.href = s + "/a"; a.ping = s + "/ping"; document.documentElement.append(a); a.click(); });
       go(() => window.open(s + "/open"));
       go(() => { top.location = s + "/top"; });
-      go(() => { const m = document.createElement("meta"); m.httpEquiv = "refresh"; m.content = "0;url=" + s + "/refresh"; document.head.append(m); });
-      setTimeout(() => { location = s + "/self"; }, 100);
+      go(() => { const m = document.createElement("meta"); m.httpEquiv = "refresh"; m.content = "2;url=" + s + "/refresh"; document.head.append(m); });
+      setTimeout(() => { location = s + "/self"; }, 1000);
     </script>`;
-    await route.fulfill({ response, body: attack });
+    // The policy stays as the server sends it; the length is the attack's own.
+    const { "content-length": _, ...headers } = response.headers();
+    await route.fulfill({ status: 200, headers, body: `<!doctype html>${attack}` });
   });
   await page.evaluate(async () => {
     const { createSandbox } = window.testing;
     const stop = new AbortController();
     const ctx = { signal: stop.signal, fetch: () => Promise.reject(new Error("no")) };
-    setTimeout(() => stop.abort(), 1500);
+    setTimeout(() => stop.abort(), 3000);
     await createSandbox().run("", {}, ctx).catch(() => undefined);
   });
   await settle(page);
   expect(sink.hits).toEqual([]);
+  expect(complaints.join("\n"), "the attack ran, and was refused").toContain("/img");
   expect(await page.locator("iframe").count()).toBe(0);
   expect(page.url()).toContain("/testing/");
   sink.close();
@@ -198,6 +201,47 @@ test("C3 C4 C5 C9: a request is made as it was allowed, and no redirect leads el
   // Opaque origin, no referrer, no cookie; what was declined never came.
   expect(fixture.hits[0]).toBe("GET /page?q=1 null - -");
   expect(fixture.hits.join("\n")).not.toContain("declined");
+  sink.close();
+  fixture.close();
+  complaints.length = 0;
+});
+
+test("C3: the policy alone holds a redirect, before its next hop is sent", async ({ page, complaints }) => {
+  const sink = await sinkServer();
+  const fixture = await serve((_, response) => response.writeHead(302, { Location: `${sink.url}/s3cret` }).end());
+  await openLibrary(page);
+  // As if the other wall, `redirect: "error"`, were not there.
+  const fetched = (csp: string) =>
+    page.evaluate(
+      async ({ url, csp }) => {
+        const fetch = {
+          url: `${url}/redirect`,
+          origin: url,
+          method: "GET",
+          headers: {},
+          body: null,
+          max_response_bytes: 1000,
+          timeout_ms: 5000,
+          first_byte_ms: 5000,
+          csp,
+          init: { redirect: "follow", credentials: "omit", mode: "cors" } as const,
+        };
+        return window.testing
+          .createSandbox()
+          .fetch(fetch, new AbortController().signal)
+          .then(
+            ({ text }) => text,
+            (error: unknown) => String(error),
+          );
+      },
+      { url: fixture.url, csp },
+    );
+  expect(await fetched(`default-src 'none'; script-src 'unsafe-inline'; connect-src ${fixture.url}`)).toContain("unreachable");
+  expect(fixture.hits.length).toBe(1);
+  expect(sink.hits).toEqual([]);
+  // With the list wide open it arrives, so the test can fail.
+  expect(await fetched("default-src 'none'; script-src 'unsafe-inline'; connect-src *")).toBe("leaked");
+  expect(sink.hits.length).toBe(1);
   sink.close();
   fixture.close();
   complaints.length = 0;
