@@ -10,6 +10,8 @@ use wasm_bindgen_test::wasm_bindgen_test;
 mod expected;
 #[path = "../common/golden.rs"]
 mod golden;
+#[path = "../common/same_bits.rs"]
+mod same_bits;
 #[cfg(feature = "gpu")]
 #[path = "../common/speculation.rs"]
 mod speculation;
@@ -71,6 +73,39 @@ async fn architectures_on_the_gpu_give_the_logits_of_transformers() {
     case!("qwen3");
 }
 
+/// A checkpoint that ships, as bytes that are part of the test.
+macro_rules! shipped {
+    ($file:literal) => {{
+        let bytes = include_bytes!(concat!("../../models/", $file));
+        let file = MemorySource::new($file, bytes.to_vec());
+        Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap()
+    }};
+}
+
+#[wasm_bindgen_test]
+async fn logits_have_the_bits_that_they_have_everywhere() {
+    macro_rules! golden {
+        ($case:literal) => {{
+            let file = MemorySource::new($case, golden_file!($case, "model.gguf").to_vec());
+            let checkpoint = Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap();
+            ($case, same_bits::digest(&checkpoint).await)
+        }};
+    }
+    macro_rules! whole {
+        ($file:literal) => {
+            ($file, same_bits::digest(&shipped!($file)).await)
+        };
+    }
+    let found = [
+        golden!("gemma2"),
+        golden!("gemma3"),
+        golden!("phi3-longrope"),
+        whole!("tandem-draft-q8_0.gguf"),
+        whole!("tandem-target-q8_0.gguf"),
+    ];
+    assert_eq!(found, same_bits::DIGESTS);
+}
+
 #[cfg(feature = "gpu")]
 #[wasm_bindgen_test]
 async fn speculation_on_the_device_never_changes_the_text() {
@@ -79,13 +114,6 @@ async fn speculation_on_the_device_never_changes_the_text() {
         Ok(gpu) => gpu,
         Err(error) => return crate::skip("gpu", &error.to_string()),
     };
-    macro_rules! shipped {
-        ($file:literal) => {{
-            let bytes = include_bytes!(concat!("../../models/", $file));
-            let file = MemorySource::new($file, bytes.to_vec());
-            Checkpoint::open_gguf(vec![Rc::new(file)]).await.unwrap()
-        }};
-    }
     let comparison = speculation::Comparison {
         gpu,
         target: &shipped!("tandem-target-q8_0.gguf"),

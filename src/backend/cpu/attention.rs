@@ -1,7 +1,9 @@
 //! `attention`: each query over the keys and values it may see.
 
 use super::cache::LayerCache;
-use super::dot::{add_scaled, dot};
+use super::compute::Compute;
+use super::dot::{add_scaled, dot, highest, sum};
+use super::math::{exp, tanh};
 use crate::backend::Rows;
 use crate::backend::plan::Heads;
 
@@ -58,7 +60,8 @@ impl Visible {
     }
 
     /// The slots row `r` sees through `window`, in order of position.
-    fn slots(&self, r: usize, window: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+    #[inline(always)]
+    fn slots(&self, r: usize, window: Option<usize>) -> Slots<'_> {
         let position = self.positions[r];
         let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
         let depth = position - self.base;
@@ -72,8 +75,35 @@ impl Visible {
         } else {
             self.base
         };
-        let chain = first.min(chain_end)..chain_end;
-        chain.chain(lineage.iter().map(|node| self.base + node))
+        let first = first.min(chain_end);
+        Slots {
+            first,
+            n_chain: chain_end - first,
+            base: self.base,
+            lineage,
+        }
+    }
+}
+
+/// Slots in order of position: some in a row, then some of a tree.
+struct Slots<'a> {
+    first: usize,
+    n_chain: usize,
+    base: usize,
+    lineage: &'a [usize],
+}
+
+impl Slots<'_> {
+    fn len(&self) -> usize {
+        self.n_chain + self.lineage.len()
+    }
+
+    #[inline(always)]
+    fn get(&self, i: usize) -> usize {
+        match i.checked_sub(self.n_chain) {
+            None => self.first + i,
+            Some(i) => self.base + self.lineage[i],
+        }
     }
 }
 
@@ -87,63 +117,125 @@ pub struct Scores {
     pub window: Option<usize>,
 }
 
-/// `out = softmax(mask(cap(q k^T * scale))) v`. `qkv`: `[R, width]`, of which the
-/// leading columns are queries; `out`: `[R, out_width]`. `scratch` holds one head's
-/// scores.
-#[allow(clippy::too_many_arguments, reason = "two buffers with their widths")]
-pub fn attention(
-    qkv: &[f32],
-    width: usize,
-    heads: Heads,
-    how: &Scores,
-    visible: &Visible,
-    cache: &LayerCache,
-    scratch: &mut Vec<f32>,
-    out: &mut [f32],
-    out_width: usize,
-) {
-    let head_dim = heads.head_dim;
-    let n_kv = heads.n_kv_heads * head_dim;
-    let group = heads.n_heads / heads.n_kv_heads;
-    let rows = qkv.chunks_exact(width).zip(out.chunks_exact_mut(out_width));
-    for (r, (row, out)) in rows.enumerate() {
-        for head in 0..heads.n_heads {
-            let query = &row[head * head_dim..][..head_dim];
-            let column = head / group * head_dim;
-            let at = |slot: usize| slot * n_kv + column..slot * n_kv + column + head_dim;
-            scratch.clear();
-            let mut highest = f32::NEG_INFINITY;
-            for slot in visible.slots(r, how.window) {
-                let mut score = dot(query, &cache.keys[at(slot)]) * how.scale;
-                if let Some(cap) = how.softcap {
-                    score = cap * (score / cap).tanh();
+/// What [`attention`] reads.
+pub struct Input<'a> {
+    /// `[R, width]`, of which the leading columns are queries.
+    pub qkv: &'a [f32],
+    pub width: usize,
+    pub heads: Heads,
+    pub how: &'a Scores,
+    pub visible: &'a Visible,
+    pub cache: &'a LayerCache,
+}
+
+/// `out = softmax(mask(cap(q k^T * scale))) v`; `out`: `[R, out_width]`.
+pub fn attention(compute: &mut Compute, input: &Input<'_>, out: &mut [f32], out_width: usize) {
+    let Heads {
+        n_heads,
+        n_kv_heads,
+        head_dim,
+    } = input.heads;
+    // Heads that share keys and values are done together; where the buffer has other
+    // columns too, so are those of a row.
+    let group = n_heads / n_kv_heads * head_dim;
+    let (unit, unit_kv_heads) = match out_width == n_heads * head_dim {
+        true => (group, 1),
+        false => (out_width, n_kv_heads),
+    };
+    let last = input.visible.positions.iter().max();
+    let unit_products = 2 * unit * last.map_or(1, |last| last + 1);
+    let (processor, pool) = (compute.processor, &mut compute.pool);
+    let piece = pool.piece(out.len() / unit, unit_products);
+    pool.chunks(out, piece * unit, |i, out| {
+        processor.with(|| {
+            let mut scores = Vec::new();
+            for (u, out) in out.chunks_exact_mut(unit).enumerate() {
+                let first = (i * piece + u) * unit_kv_heads;
+                let row = first / n_kv_heads;
+                for (kv_head, out) in (first % n_kv_heads..)
+                    .take(unit_kv_heads)
+                    .zip(out.chunks_exact_mut(group))
+                {
+                    of_group(input, row, kv_head, &mut scores, out);
                 }
-                highest = highest.max(score);
-                scratch.push(score);
             }
-            let mut total = 0.0;
-            for score in scratch.iter_mut() {
-                *score = (*score - highest).exp();
-                total += *score;
+        });
+    });
+}
+
+/// The heads of one row that share a head of keys and values. `out`: their outputs, side
+/// by side; `scores` is scratch.
+#[inline(always)]
+fn of_group(input: &Input<'_>, row: usize, kv_head: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
+    /// Values that are added before an output is stored.
+    const AT_ONCE: usize = 4;
+    let head_dim = input.heads.head_dim;
+    let n_kv = input.heads.n_kv_heads * head_dim;
+    let slots = input.visible.slots(row, input.how.window);
+    let n = slots.len();
+    let at = |i: usize| slots.get(i) * n_kv + kv_head * head_dim;
+    let queries = &input.qkv[row * input.width + kv_head * out.len()..][..out.len()];
+    scores.clear();
+    scores.resize(out.len() / head_dim * n, 0.0);
+    for i in 0..n {
+        let key = &input.cache.keys[at(i)..][..head_dim];
+        for (query, scores) in queries
+            .chunks_exact(head_dim)
+            .zip(scores.chunks_exact_mut(n))
+        {
+            scores[i] = dot(query, key) * input.how.scale;
+        }
+    }
+    if let Some(cap) = input.how.softcap {
+        scores
+            .iter_mut()
+            .for_each(|score| *score = cap * tanh(*score / cap));
+    }
+    for scores in scores.chunks_exact_mut(n) {
+        let highest = highest(scores);
+        scores
+            .iter_mut()
+            .for_each(|score| *score = exp(*score - highest));
+        let total = sum(scores);
+        scores.iter_mut().for_each(|score| *score /= total);
+    }
+    out.fill(0.0);
+    let mut i = 0;
+    while n - i >= AT_ONCE {
+        let values: [&[f32]; AT_ONCE] =
+            std::array::from_fn(|v| &input.cache.values[at(i + v)..][..head_dim]);
+        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n)) {
+            let scores = &scores[i..][..AT_ONCE];
+            for (d, out) in out.iter_mut().enumerate() {
+                // One after another: the order is that of the slots, however many at once.
+                *out += scores[0] * values[0][d];
+                *out += scores[1] * values[1][d];
+                *out += scores[2] * values[2][d];
+                *out += scores[3] * values[3][d];
             }
-            let out = &mut out[head * head_dim..][..head_dim];
-            out.fill(0.0);
-            for (slot, &weight) in visible.slots(r, how.window).zip(scratch.iter()) {
-                add_scaled(out, weight, &cache.values[at(slot)]);
-            }
-            out.iter_mut().for_each(|x| *x /= total);
+        }
+        i += AT_ONCE;
+    }
+    for i in i..n {
+        let value = &input.cache.values[at(i)..][..head_dim];
+        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n)) {
+            add_scaled(out, scores[i], value);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::noise;
     use super::*;
 
     fn slots(rows: &Rows, base: usize, window: Option<usize>) -> Vec<Vec<usize>> {
         let mut visible = Visible::new();
         visible.fill(rows, base);
-        let each = |r| visible.slots(r, window).collect();
+        let each = |r| {
+            let slots = visible.slots(r, window);
+            (0..slots.len()).map(|i| slots.get(i)).collect()
+        };
         (0..rows.len()).map(each).collect()
     }
 
@@ -200,5 +292,100 @@ mod tests {
             slots(&rows, 4, Some(2)),
             [vec![2, 4], vec![3, 5], vec![1, 6]]
         );
+    }
+
+    const HEADS: Heads = Heads {
+        n_heads: 6,
+        n_kv_heads: 2,
+        head_dim: 20,
+    };
+    const WIDTH: usize = 6 * 20;
+    /// Tokens in the cache, those of the rows included.
+    const N_SLOTS: usize = 300;
+
+    /// The last `n_rows` of a chain of [`N_SLOTS`] tokens.
+    fn attend(n_rows: usize, how: &Scores, n_threads: usize, out_width: usize) -> Vec<f32> {
+        let floats = |n: usize| -> Vec<f32> {
+            let bytes = noise(n + 7);
+            bytes[7..]
+                .iter()
+                .map(|&b| f32::from(b) / 50.0 - 2.0)
+                .collect()
+        };
+        let cache = LayerCache {
+            width: 40,
+            keys: floats(N_SLOTS * 40),
+            values: floats(N_SLOTS * 40),
+        };
+        let qkv = floats(N_SLOTS * WIDTH);
+        let mut visible = Visible::new();
+        visible.fill(&Rows::chain(vec![7; n_rows]), N_SLOTS - n_rows);
+        let input = Input {
+            qkv: &qkv[(N_SLOTS - n_rows) * WIDTH..],
+            width: WIDTH,
+            heads: HEADS,
+            how,
+            visible: &visible,
+            cache: &cache,
+        };
+        let mut out = vec![f32::NAN; n_rows * out_width];
+        attention(&mut Compute::new(n_threads), &input, &mut out, out_width);
+        let rows = out.chunks(out_width).map(|row| &row[..WIDTH]);
+        rows.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn a_row_depends_on_neither_the_rows_beside_it_nor_threads() {
+        for (window, softcap) in [(None, None), (Some(33), None), (None, Some(3.0))] {
+            let how = Scores {
+                scale: 0.3,
+                softcap,
+                window,
+            };
+            let all = attend(40, &how, 1, WIDTH);
+            assert!(all.iter().all(|x| x.is_finite()));
+            for n_rows in (1..=17).chain([40]) {
+                for (n_threads, out_width) in [(1, WIDTH), (2, WIDTH), (5, WIDTH), (3, WIDTH + 3)] {
+                    let found = attend(n_rows, &how, n_threads, out_width);
+                    let want = &all[(40 - n_rows) * WIDTH..];
+                    let same = found
+                        .iter()
+                        .zip(want)
+                        .all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same, "{n_rows} rows, {n_threads} threads, {window:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn outputs_are_the_values_by_their_softmax() {
+        let how = Scores {
+            scale: 0.3,
+            softcap: Some(5.0),
+            window: None,
+        };
+        let found = attend(1, &how, 1, WIDTH);
+        let of = |n: usize| -> Vec<f64> {
+            let bytes = noise(n + 7);
+            bytes[7..]
+                .iter()
+                .map(|&b| f64::from(b) / 50.0 - 2.0)
+                .collect()
+        };
+        let (kv, qkv) = (of(N_SLOTS * 40), of(N_SLOTS * WIDTH));
+        for (at, found) in found.iter().enumerate() {
+            let (head, column) = (at / 20, at / 60 * 20);
+            let query = &qkv[(N_SLOTS - 1) * WIDTH + head * 20..][..20];
+            let (mut total, mut sum) = (0.0, 0.0);
+            for slot in 0..N_SLOTS {
+                let key = &kv[slot * 40 + column..][..20];
+                let score: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+                let weight = (5.0 * (score * 0.3 / 5.0).tanh()).exp();
+                total += weight;
+                sum += weight * kv[slot * 40 + column + at % 20];
+            }
+            assert!((f64::from(*found) - sum / total).abs() < 1e-5, "{at}");
+        }
     }
 }

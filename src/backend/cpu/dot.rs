@@ -87,8 +87,36 @@ fn add_up(sums: &[f32; LANES]) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
+/// `sum(x[i])`, in the order of [`dot`].
+#[inline(always)]
+pub fn sum(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for x in chunks.iter().chain(&[padded(rest)]) {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum += x;
+        }
+    }
+    add_up(&sums)
+}
+
+/// The largest; negative infinity of none, and of NaN alone.
+#[inline(always)]
+pub fn highest(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for x in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    rest.iter()
+        .chain(&lanes)
+        .fold(f32::NEG_INFINITY, |max, &x| max.max(x))
+}
+
 /// `y[i] += a * x[i]`.
-#[inline]
+#[inline(always)]
 pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
     assert_eq!(y.len(), x.len(), "{} and {} elements", y.len(), x.len());
     for (y, x) in y.iter_mut().zip(x) {
@@ -125,6 +153,16 @@ mod tests {
                 .map(|(a, b)| f64::from((a * b).abs()))
                 .sum();
             assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-6 * size, "{n}");
+        }
+    }
+
+    #[test]
+    fn sums_and_highest_are_those_of_all() {
+        for n in 1..100 {
+            let x = awkward(n, 6);
+            let exact: f64 = x.iter().map(|x| f64::from(*x)).sum();
+            assert!((f64::from(sum(&x)) - exact).abs() <= 1e-2, "{n}");
+            assert!(x.contains(&highest(&x)) && x.iter().all(|&one| one <= highest(&x)));
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! Activations are plain `f32` rows in buffers that are allocated once. One file per
 //! concern: [`kernels`] the products and [`pack`] the weights laid out for them, [`pool`]
-//! the threads that share them, [`dot`] the reductions, [`weights`] and their projection,
-//! [`ops`] embed, norms and projections, [`rope`], [`attention`], [`cache`].
+//! the threads that share them, [`compute`] what the ops compute with, [`dot`] the
+//! reductions, [`math`] exponentials and angles, [`weights`] and their projection, [`ops`]
+//! embed, norms and projections, [`rope`], [`attention`], [`cache`].
 //!
 //! # What is rounded
 //! Weights never: they keep the file's numbers to the bit. Where they are floats,
@@ -18,7 +19,9 @@
 //!
 //! # What a result depends on
 //! On the row and those before it; never on which rows run beside it, on how many
-//! threads there are, or on whether vectors are 128 or 256 bits wide or absent.
+//! threads there are, or on whether vectors are 128 or 256 bits wide or absent. Every
+//! function that a platform might round in its own way is this crate's own ([`math`]), so
+//! a browser computes the bits that this machine does.
 //!
 //! candle-core is this crate's CPU library where it is the right tool: its quantisers
 //! make blocks of a float checkpoint while it is read (`format::quant`). Its tensors
@@ -30,8 +33,10 @@
 
 mod attention;
 mod cache;
+mod compute;
 mod dot;
 mod kernels;
+mod math;
 mod ops;
 mod pack;
 mod pool;
@@ -42,9 +47,10 @@ mod weights;
 
 use attention::{Scores, Visible};
 use cache::Caches;
+use compute::Compute;
 use ops::Workspace;
 use rope::{QkNorms, Turns};
-use weights::{Compute, Weight};
+use weights::Weight;
 
 use super::plan::{BufferId, Linear, Op, Plan, Rope};
 use super::{Backend, CacheId, CompileOptions, Executor, LogitRows, Rows};
@@ -106,7 +112,6 @@ pub struct CpuExecutor {
     /// The plan's buffers, `[R, width]` each, for the most rows seen so far.
     arena: Vec<Vec<f32>>,
     visible: Visible,
-    scores: Vec<f32>,
 }
 
 impl CpuExecutor {
@@ -148,7 +153,6 @@ impl CpuExecutor {
             caches,
             arena: vec![Vec::new(); plan.buffers.len()],
             visible: Visible::new(),
-            scores: Vec::new(),
             plan: plan.clone(),
         })
     }
@@ -229,17 +233,15 @@ impl CpuExecutor {
                         softcap: *softcap,
                         window: *window,
                     };
-                    attention::attention(
-                        &arena[qkv.0],
-                        width(*qkv),
-                        *heads,
-                        &how,
-                        &self.visible,
-                        &layers[*layer],
-                        &mut self.scores,
-                        &mut to,
-                        width(*out),
-                    );
+                    let input = attention::Input {
+                        qkv: &arena[qkv.0],
+                        width: width(*qkv),
+                        heads: *heads,
+                        how: &how,
+                        visible: &self.visible,
+                        cache: &layers[*layer],
+                    };
+                    attention::attention(&mut ws.compute, &input, &mut to, width(*out));
                     arena[out.0] = to;
                 }
                 Op::LinearAdd {

@@ -3,8 +3,11 @@
 //! Every function handles its rows one by one with the reductions of [`super::dot`],
 //! so none depends on how many there are. Activations are `[R, width]`, row-major.
 
+use super::compute::Compute;
 use super::dot::dot;
-use super::weights::{Compute, Matrix, Weight};
+use super::kernels::GROUP;
+use super::math::{erf, exp, tanh};
+use super::weights::{Matrix, Weight};
 use crate::backend::plan::{Activation, Linear, Norm, WeightId};
 
 /// What the ops share: the weights, and scratch that is allocated once.
@@ -14,7 +17,7 @@ pub struct Workspace {
     /// Normed activations: `[R, n_in]`.
     normed: Vec<f32>,
     /// What multiplies.
-    compute: Compute,
+    pub compute: Compute,
     /// Gate activations: `[R, n_ff]`.
     gate: Vec<f32>,
 }
@@ -70,11 +73,13 @@ pub fn embed(table: &Matrix, scale: f32, tokens: &[u32], out: &mut [f32]) {
 }
 
 /// `1 / sqrt(mean(x^2) + eps)`.
+#[inline(always)]
 pub fn norm_scale(x: &[f32], eps: f32) -> f32 {
     1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
 /// `x / sqrt(mean(x^2) + eps) * weight`, one row into another.
+#[inline(always)]
 fn norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let scale = norm_scale(x, eps);
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
@@ -89,13 +94,16 @@ fn normed<'a>(
     x: &'a [f32],
     n_in: usize,
     scratch: &'a mut Vec<f32>,
+    compute: &Compute,
 ) -> &'a [f32] {
     let Some(norm) = norm else { return x };
     let weight = vector(weights, norm.weight);
     scratch.resize(x.len(), 0.0);
-    for (x, out) in x.chunks_exact(n_in).zip(scratch.chunks_exact_mut(n_in)) {
-        norm_row(x, weight, norm.eps, out);
-    }
+    compute.processor.with(|| {
+        for (x, out) in x.chunks_exact(n_in).zip(scratch.chunks_exact_mut(n_in)) {
+            norm_row(x, weight, norm.eps, out);
+        }
+    });
     scratch
 }
 
@@ -105,6 +113,25 @@ fn bias<'a>(weights: &'a [Weight], linear: &Linear) -> &'a [f32] {
         Some(id) => &vector(weights, id)[linear.bias_offset..][..linear.n_out()],
         None => &[],
     }
+}
+
+/// `out[i] += bias[j + i]`, where there is a bias.
+#[inline(always)]
+fn add_bias(out: &mut [f32], bias: &[f32], j: usize) {
+    if !bias.is_empty() {
+        for (out, bias) in out.iter_mut().zip(&bias[j..]) {
+            *out += bias;
+        }
+    }
+}
+
+/// `y[i] + bias[j + i]`, of at most a group's outputs.
+#[inline(always)]
+fn biased(y: &[f32], bias: &[f32], j: usize) -> [f32; GROUP] {
+    let mut out = [0.0; GROUP];
+    out[..y.len()].copy_from_slice(y);
+    add_bias(&mut out[..y.len()], bias, j);
+    out
 }
 
 /// `out = concat(parts . norm(x))`. `x`: `[R, n_in]`; `out`: `[R, width]`, of which
@@ -120,16 +147,20 @@ pub fn norm_linear(
     let weights = &ws.weights;
     let Some(first) = parts.first() else { return };
     let n_in = matrix(weights, first.weight).n_in();
-    let x = normed(weights, norm, x, n_in, &mut ws.normed);
+    let x = normed(weights, norm, x, n_in, &mut ws.normed, &ws.compute);
+    let mut x = ws.compute.inputs(x, n_in);
     let mut at = 0;
     for part in parts {
         let matrix = matrix(weights, part.weight);
         let bias = bias(weights, part);
-        matrix.project(x, part.rows.clone(), &mut ws.compute, |r, j, y| {
-            out[r * width + at + j] = y + bias.get(j).unwrap_or(&0.0);
+        matrix.project(&mut x, part.rows.clone(), &mut ws.compute, |r, j, y| {
+            let out = &mut out[r * width + at + j..][..y.len()];
+            out.copy_from_slice(y);
+            add_bias(out, bias, j);
         });
         at += part.n_out();
     }
+    ws.compute.recycle(x);
 }
 
 /// `residual += scale * (w x + b)`. `x`: `[R, n_in]`; `residual`: `[R, n_out]`.
@@ -143,9 +174,14 @@ pub fn linear_add(
     let width = linear.n_out();
     let bias = bias(&ws.weights, linear);
     let matrix = matrix(&ws.weights, linear.weight);
-    matrix.project(x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
-        residual[r * width + j] += scale * (y + bias.get(j).unwrap_or(&0.0));
+    let mut x = ws.compute.inputs(x, matrix.n_in());
+    matrix.project(&mut x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
+        let y = &mut biased(y, bias, j)[..y.len()];
+        for (residual, y) in residual[r * width + j..].iter_mut().zip(y) {
+            *residual += scale * *y;
+        }
     });
+    ws.compute.recycle(x);
 }
 
 /// `residual += scale * norm(x)`. Both `[R, width]`.
@@ -174,17 +210,29 @@ pub fn norm_gate_up(
     let weights = &ws.weights;
     let n_ff = gate.n_out();
     let gate_matrix = matrix(weights, gate.weight);
-    let x = normed(weights, norm, x, gate_matrix.n_in(), &mut ws.normed);
+    let n_in = gate_matrix.n_in();
+    let x = normed(weights, norm, x, n_in, &mut ws.normed, &ws.compute);
+    let mut x = ws.compute.inputs(x, n_in);
     ws.gate.resize(out.len(), 0.0);
     let (gate_bias, up_bias) = (bias(weights, gate), bias(weights, up));
     let gated = &mut ws.gate;
-    gate_matrix.project(x, gate.rows.clone(), &mut ws.compute, |r, j, y| {
-        gated[r * n_ff + j] = activate(activation, y + gate_bias.get(j).unwrap_or(&0.0));
+    gate_matrix.project(&mut x, gate.rows.clone(), &mut ws.compute, |r, j, y| {
+        let gated = &mut gated[r * n_ff + j..][..y.len()];
+        gated.copy_from_slice(y);
+        add_bias(gated, gate_bias, j);
+        gated.iter_mut().for_each(|x| *x = activate(activation, *x));
     });
-    matrix(weights, up.weight).project(x, up.rows.clone(), &mut ws.compute, |r, j, y| {
+    let up_matrix = matrix(weights, up.weight);
+    up_matrix.project(&mut x, up.rows.clone(), &mut ws.compute, |r, j, y| {
+        let n = y.len();
+        let y = biased(y, up_bias, j);
         let at = r * n_ff + j;
-        out[at] = gated[at] * (y + up_bias.get(j).unwrap_or(&0.0));
+        let parts = out[at..][..n].iter_mut().zip(&gated[at..]).zip(y);
+        for ((out, gated), y) in parts {
+            *out = gated * y;
+        }
     });
+    ws.compute.recycle(x);
 }
 
 /// `logits = cap(scale * (w . norm(x)))`. `x`: `[R, n_embd]`; the result is `[R, n_vocab]`.
@@ -200,53 +248,37 @@ pub fn head(
     let matrix = matrix(weights, linear.weight);
     let n_vocab = linear.n_out();
     let mut logits = vec![0.0; x.len() / matrix.n_in() * n_vocab];
-    let x = normed(weights, Some(norm), x, matrix.n_in(), &mut ws.normed);
+    let n_in = matrix.n_in();
+    let x = normed(weights, Some(norm), x, n_in, &mut ws.normed, &ws.compute);
+    let mut x = ws.compute.inputs(x, n_in);
     let bias = bias(weights, linear);
-    matrix.project(x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
-        let logit = scale * (y + bias.get(j).unwrap_or(&0.0));
-        logits[r * n_vocab + j] = match softcap {
-            Some(cap) => cap * (logit / cap).tanh(),
-            None => logit,
-        };
+    matrix.project(&mut x, linear.rows.clone(), &mut ws.compute, |r, j, y| {
+        let logits = &mut logits[r * n_vocab + j..][..y.len()];
+        logits.copy_from_slice(y);
+        add_bias(logits, bias, j);
+        for logit in logits {
+            *logit *= scale;
+            if let Some(cap) = softcap {
+                *logit = cap * tanh(*logit / cap);
+            }
+        }
     });
+    ws.compute.recycle(x);
     logits
 }
 
 /// The non-linearity of a gated feed-forward block.
+#[inline(always)]
 fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Silu => x / (1.0 + exp(-x)),
         Activation::GeluTanh => {
             // sqrt(2 / pi)
             let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
+            0.5 * x * (1.0 + tanh(inner))
         }
         Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
     }
-}
-
-/// The error function, to about 1e-7: its Maclaurin series near zero, and the
-/// continued fraction of its complement beyond (Abramowitz and Stegun 7.1.6, 7.1.14).
-fn erf(x: f32) -> f32 {
-    let x = f64::from(x);
-    let a = x.abs();
-    let magnitude = if a < 2.5 {
-        // 2/sqrt(pi) e^(-x^2) sum of 2^n x^(2n+1) / (2n+1)!!
-        let (mut term, mut sum) = (a, a);
-        for n in 1..60 {
-            term *= 2.0 * a * a / f64::from(2 * n + 1);
-            sum += term;
-        }
-        std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum
-    } else {
-        // erfc(x) = e^(-x^2)/sqrt(pi) * 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + ...))))
-        let mut fraction = a;
-        for n in (1..60).rev() {
-            fraction = a + f64::from(n) / 2.0 / fraction;
-        }
-        1.0 - (-a * a).exp() * std::f64::consts::FRAC_2_SQRT_PI / 2.0 / fraction
-    };
-    magnitude.copysign(x) as f32
 }
 
 #[cfg(test)]

@@ -127,9 +127,13 @@ impl Pool {
         }
     }
 
-    /// How many threads there are, the caller's included.
-    pub fn n_threads(&self) -> usize {
-        self.n_threads
+    /// How many of `n` units, of so many products each, a piece had best hold: some
+    /// pieces for each thread, so that none waits long for another, and none so small
+    /// that handing it over takes longer than doing it.
+    pub fn piece(&self, n: usize, unit_products: usize) -> usize {
+        const MIN_PRODUCTS: usize = 1 << 15;
+        let fair = n.div_ceil(4 * self.n_threads);
+        fair.max(MIN_PRODUCTS.div_ceil(unit_products.max(1)))
     }
 
     /// Calls `f` with every piece of `n` elements of `data` (the last may be shorter)

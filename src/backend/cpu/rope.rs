@@ -1,6 +1,7 @@
 //! `rope_append`: queries and keys are normed and rotated, keys and values cached.
 
 use super::cache::LayerCache;
+use super::math::cos_sin;
 use super::ops::norm_scale;
 use crate::backend::plan::{Heads, QkNormSpan, Rope, RopePairing};
 
@@ -27,7 +28,8 @@ impl Turns {
         for &position in positions {
             self.turns.extend(rope.inv_freq.iter().map(|inv_freq| {
                 let angle = position as f32 * inv_freq;
-                (angle.cos() * rope.magnitude, angle.sin() * rope.magnitude)
+                let (cos, sin) = cos_sin(angle);
+                (cos * rope.magnitude, sin * rope.magnitude)
             }));
         }
     }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::compute::{Compute, Inputs};
 use super::dot::{dot, dot2};
-use super::kernels::{Block, Columns, GROUP, Job, Processor};
+use super::kernels::{GROUP, Job};
 use super::pack::Packed;
-use super::pool::Pool;
 use crate::backend::plan::{Transform, WeightSpec};
 use crate::error::{Code, Error, Result};
 use crate::format::quant::{check_finite, dequantize_row};
@@ -37,36 +37,6 @@ enum Stored {
         /// Rows of `row_bytes`.
         bytes: Vec<u8>,
     },
-}
-
-/// What projections compute with, and scratch that is allocated once.
-pub struct Compute {
-    processor: Processor,
-    pool: Pool,
-    /// Rows of activations, padded to whole segments; or one dequantised weight row.
-    floats: Vec<f32>,
-    /// Rows of activations of sixteen bits.
-    blocks: Vec<Block>,
-    /// `[groups, R]` of eight outputs.
-    out: Vec<[f32; GROUP]>,
-}
-
-impl Compute {
-    /// The best that this processor has, on `n_threads`.
-    pub fn new(n_threads: usize) -> Self {
-        Self::on(Processor::best(), n_threads)
-    }
-
-    /// A chosen processor.
-    pub fn on(processor: Processor, n_threads: usize) -> Self {
-        Self {
-            processor,
-            pool: Pool::new(n_threads),
-            floats: Vec::new(),
-            blocks: Vec::new(),
-            out: Vec::new(),
-        }
-    }
 }
 
 impl Weight {
@@ -197,65 +167,52 @@ impl Matrix {
         }
     }
 
-    /// Calls `sink(r, j, y)` with `y = w[rows[j]] . x[r]` for every `r` and `j`.
+    /// Calls `sink(r, j, y)` with `y[i] = w[rows[j + i]] . x[r]`, so that every output
+    /// comes once; a few at a time, in any order.
     ///
     /// Each weight row is read once and meets every activation row while it is in the
     /// cache; what a row sees does not depend on the others, nor on threads.
-    ///
-    /// `x` is `[R, n_in]`.
     pub fn project(
         &self,
-        x: &[f32],
+        x: &mut Inputs<'_>,
         rows: Range<usize>,
         compute: &mut Compute,
-        sink: impl FnMut(usize, usize, f32),
+        sink: impl FnMut(usize, usize, &[f32]),
     ) {
-        assert_eq!(x.len() % self.n_in, 0, "{} elements of rows", x.len());
+        assert_eq!(x.n_in, self.n_in, "columns");
         assert!(rows.end <= self.n_out, "{rows:?} of {} rows", self.n_out);
+        if x.x.is_empty() || rows.is_empty() {
+            return;
+        }
         if let Stored::Packed(packed) = &self.stored {
             return self.project_packed(packed, x, rows, compute, sink);
         }
-        let scratch = &mut compute.floats;
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor was asked.
-            return unsafe { self.project_wide(x, rows, scratch, sink) };
-        }
-        self.project_here(x, rows, scratch, sink);
+        let (processor, row) = (compute.processor, &mut compute.row);
+        processor.with(|| self.project_rows(x.x, rows, row, sink));
     }
 
     fn project_packed(
         &self,
         packed: &Packed,
-        x: &[f32],
+        x: &mut Inputs<'_>,
         rows: Range<usize>,
         compute: &mut Compute,
-        mut sink: impl FnMut(usize, usize, f32),
+        mut sink: impl FnMut(usize, usize, &[f32]),
     ) {
-        /// Products that are worth another thread's while.
-        const MIN_PIECE: usize = 1 << 15;
-        let n_rows = x.len() / self.n_in;
-        if n_rows == 0 || rows.is_empty() {
-            return;
-        }
+        let n_rows = x.x.len() / self.n_in;
         let Compute {
             processor,
             pool,
-            floats,
-            blocks,
             out,
+            ..
         } = compute;
-        let x = columns(packed, x, self.n_in, floats, blocks);
+        let x = x.columns(packed, *processor, pool);
         let (first, end) = (rows.start / GROUP, rows.end.div_ceil(GROUP));
         let group_bytes = packed.group_bytes();
         let groups = &packed.bytes[first * group_bytes..end * group_bytes];
         out.clear();
         out.resize((end - first) * n_rows, [0.0; GROUP]);
-        let group_products = GROUP * packed.n_columns() * n_rows;
-        // Some pieces for each thread, so that none waits long for another.
-        let piece = (end - first)
-            .div_ceil(4 * pool.n_threads())
-            .max(MIN_PIECE.div_ceil(group_products));
+        let piece = pool.piece(end - first, GROUP * packed.n_columns() * n_rows);
         pool.chunks(out, piece * n_rows, |i, out| {
             let n_groups = out.len() / n_rows;
             processor.run(&mut Job {
@@ -267,39 +224,26 @@ impl Matrix {
                 out,
             });
         });
-        for (g, out) in out.chunks_exact(n_rows).enumerate() {
-            let start = (first + g) * GROUP;
-            let wanted = rows.start.max(start)..rows.end.min(start + GROUP);
-            for (r, out) in out.iter().enumerate() {
-                for row in wanted.clone() {
-                    sink(r, row - rows.start, out[row - start]);
+        processor.with(|| {
+            for (g, out) in out.chunks_exact(n_rows).enumerate() {
+                let start = (first + g) * GROUP;
+                let wanted = rows.start.max(start)..rows.end.min(start + GROUP);
+                for (r, out) in out.iter().enumerate() {
+                    let out = &out[wanted.start - start..wanted.end - start];
+                    sink(r, wanted.start - rows.start, out);
                 }
             }
-        }
-    }
-
-    /// [`Matrix::project_here`] compiled for vectors of eight: the same operations in
-    /// the same order, so the same bits.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn project_wide(
-        &self,
-        x: &[f32],
-        rows: Range<usize>,
-        scratch: &mut Vec<f32>,
-        sink: impl FnMut(usize, usize, f32),
-    ) {
-        self.project_here(x, rows, scratch, sink);
+        });
     }
 
     /// A dequantised row at a time, on this thread; activations are not rounded.
     #[inline(always)]
-    fn project_here(
+    fn project_rows(
         &self,
         x: &[f32],
         rows: Range<usize>,
         scratch: &mut Vec<f32>,
-        mut sink: impl FnMut(usize, usize, f32),
+        mut sink: impl FnMut(usize, usize, &[f32]),
     ) {
         let n_in = self.n_in;
         scratch.resize(n_in, 0.0);
@@ -310,41 +254,15 @@ impl Matrix {
             for pair in &mut pairs {
                 let (x0, x1) = pair.split_at(n_in);
                 let [y0, y1] = dot2(x0, x1, scratch);
-                sink(r, j, y0);
-                sink(r + 1, j, y1);
+                sink(r, j, &[y0]);
+                sink(r + 1, j, &[y1]);
                 r += 2;
             }
             if !pairs.remainder().is_empty() {
-                sink(r, j, dot(pairs.remainder(), scratch));
+                sink(r, j, &[dot(pairs.remainder(), scratch)]);
             }
         }
     }
-}
-
-/// Rows of activations as the matrix wants them; columns past `n_in` are zeros.
-fn columns<'a>(
-    packed: &Packed,
-    x: &'a [f32],
-    n_in: usize,
-    floats: &'a mut Vec<f32>,
-    blocks: &'a mut Vec<Block>,
-) -> Columns<'a> {
-    if !packed.form.is_float() {
-        // Rows of these types are whole blocks.
-        blocks.clear();
-        blocks.extend(x.as_chunks().0.iter().map(Block::new));
-        return Columns::Blocks(blocks);
-    }
-    let n_columns = packed.n_columns();
-    if n_columns == n_in {
-        return Columns::Floats(x);
-    }
-    floats.clear();
-    for row in x.chunks_exact(n_in) {
-        floats.extend_from_slice(row);
-        floats.resize(floats.len() + n_columns - n_in, 0.0);
-    }
-    Columns::Floats(floats)
 }
 
 #[cfg(test)]
@@ -364,9 +282,11 @@ mod tests {
     /// `[R, rows]`.
     fn run(matrix: &Matrix, x: &[f32], rows: Range<usize>, compute: &mut Compute) -> Vec<f32> {
         let mut out = vec![f32::NAN; x.len() / matrix.n_in() * rows.len()];
-        matrix.project(x, rows.clone(), compute, |r, j, y| {
-            out[r * rows.len() + j] = y;
+        let mut x = compute.inputs(x, matrix.n_in());
+        matrix.project(&mut x, rows.clone(), compute, |r, j, y| {
+            out[r * rows.len() + j..][..y.len()].copy_from_slice(y);
         });
+        compute.recycle(x);
         out
     }
 

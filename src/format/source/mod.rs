@@ -135,8 +135,8 @@ impl FileSet {
         let first = self.files.keys().next().map_or("", String::as_str);
         let last = self.files.keys().next_back().map_or("", String::as_str);
         let ends = first.match_indices('/').map(|(at, _)| at + 1);
-        let shared = ends.filter(|&end| last.starts_with(&first[..end]));
-        &first[..shared.last().unwrap_or(0)]
+        let mut shared = ends.filter(|&end| last.starts_with(&first[..end]));
+        &first[..shared.next_back().unwrap_or(0)]
     }
 }
 

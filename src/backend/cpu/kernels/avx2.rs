@@ -15,6 +15,16 @@ impl Avx2 {
         std::arch::is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
+    /// Calls `f`, compiled for vectors of eight as far as it is inlined.
+    pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+        #[target_feature(enable = "avx2")]
+        fn wide<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        // SAFETY: `self` is made by `detect` alone, which asked the processor.
+        unsafe { wide(f) }
+    }
+
     /// Runs `job`.
     pub fn run(self, job: &mut Job<'_>) {
         #[target_feature(enable = "avx2")]

@@ -25,8 +25,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// Of zeros.
+    pub const ZERO: Self = Self {
+        values: [[0; 2]; BLOCK / 2],
+        scale: 0.0,
+        sum: 0,
+        scaled_sum: 0.0,
+    };
+
     /// The same everywhere: sixteen bits are taken by multiplication with a float that
     /// is rounded once, and rounding to the nearest integer, ties to even.
+    #[inline(always)]
     pub fn new(x: &[f32; BLOCK]) -> Self {
         /// Added to and taken from a float, leaves it rounded to an integer.
         const ROUND: f32 = 12_582_912.0;

@@ -142,6 +142,17 @@ impl Processor {
         Self::all().pop().unwrap_or(Processor::Scalar)
     }
 
+    /// Calls `f`, its loops compiled for this processor's vectors. The operations and
+    /// their order stay the same, and so do the bits.
+    #[inline(always)]
+    pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Processor::Avx2(avx2) => avx2.with(f),
+            _ => f(),
+        }
+    }
+
     /// Does the job.
     ///
     /// # Panics

@@ -1,0 +1,46 @@
+//! Logits whose bits are the same on every target: natively and in the browser alike.
+
+use tandem::backend::cpu::CpuBackend;
+use tandem::backend::{Backend, CompileOptions, LogitRows, Rows};
+use tandem::format::Checkpoint;
+use tandem::model::Model;
+
+/// What [`digest`] is of the logits of some models. Where the CPU's arithmetic is changed
+/// on purpose these change with it; a failing test prints the new ones.
+pub const DIGESTS: [(&str, u64); 5] = [
+    ("gemma2", 0x4eb2_f6db_14ce_7633),
+    ("gemma3", 0x1d6d_c95e_e437_b2d7),
+    ("phi3-longrope", 0x8204_77c0_a835_8e46),
+    ("tandem-draft-q8_0.gguf", 0x573d_468e_1989_02d5),
+    ("tandem-target-q8_0.gguf", 0x9239_b6af_15ec_a985),
+];
+
+/// FNV-1a over the bits of all logits of a prompt, and of a few tokens one by one.
+pub async fn digest(checkpoint: &Checkpoint) -> u64 {
+    const N_PROMPT: u32 = 40;
+    const N_MORE: u32 = 5;
+    let model = Model::open(checkpoint).await.unwrap();
+    let capacity_tokens = (N_PROMPT + N_MORE) as usize;
+    let plan = model.plan(capacity_tokens).unwrap();
+    let options = CompileOptions {
+        capacity_tokens,
+        ..CompileOptions::default()
+    };
+    let backend = CpuBackend::default();
+    let compiled = backend.compile(&plan, &checkpoint.tensors, &options);
+    let mut executor = compiled.await.unwrap();
+    let cache = executor.new_cache().unwrap();
+    let id = |i: u32| (i * i * 7 + 1) % plan.n_vocab as u32;
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    let prompt = Rows::chain((0..N_PROMPT).map(id).collect::<Vec<_>>());
+    let more = (N_PROMPT..N_PROMPT + N_MORE).map(|i| Rows::chain([id(i)]));
+    for rows in std::iter::once(prompt).chain(more) {
+        let pass = executor.forward(cache, &rows, LogitRows::All);
+        for logit in pass.await.unwrap() {
+            for byte in logit.to_le_bytes() {
+                digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    digest
+}
