@@ -2,7 +2,8 @@
 
 use super::cache::LayerCache;
 use super::compute::Compute;
-use super::dot::{add_scaled, dot, highest, sum};
+use super::dot::{add_scaled, dot, dot2, highest, sum};
+use super::kernels::Work;
 use super::math::{exp, tanh};
 use crate::backend::Rows;
 use crate::backend::plan::Heads;
@@ -147,20 +148,46 @@ pub fn attention(compute: &mut Compute, input: &Input<'_>, out: &mut [f32], out_
     let (processor, pool) = (compute.processor, &mut compute.pool);
     let piece = pool.piece(out.len() / unit, unit_products);
     pool.chunks(out, piece * unit, |i, out| {
-        processor.with(|| {
-            let mut scores = Vec::new();
-            for (u, out) in out.chunks_exact_mut(unit).enumerate() {
-                let first = (i * piece + u) * unit_kv_heads;
-                let row = first / n_kv_heads;
-                for (kv_head, out) in (first % n_kv_heads..)
-                    .take(unit_kv_heads)
-                    .zip(out.chunks_exact_mut(group))
-                {
-                    of_group(input, row, kv_head, &mut scores, out);
-                }
-            }
+        processor.work(Units {
+            input,
+            first: i * piece,
+            unit,
+            unit_kv_heads,
+            group,
+            out,
         });
     });
+}
+
+/// Some of what [`attention`] writes.
+struct Units<'a> {
+    input: &'a Input<'a>,
+    /// Of the units.
+    first: usize,
+    /// Columns of one.
+    unit: usize,
+    /// Heads of keys of one.
+    unit_kv_heads: usize,
+    /// Columns of the heads that share one of keys.
+    group: usize,
+    /// Whole units.
+    out: &'a mut [f32],
+}
+
+impl Work for Units<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let n_kv_heads = self.input.heads.n_kv_heads;
+        let mut scores = Vec::new();
+        for (u, out) in self.out.chunks_exact_mut(self.unit).enumerate() {
+            let first = (self.first + u) * self.unit_kv_heads;
+            let row = first / n_kv_heads;
+            for k in 0..self.unit_kv_heads {
+                let out = &mut out[k * self.group..][..self.group];
+                of_group(self.input, row, first % n_kv_heads + k, &mut scores, out);
+            }
+        }
+    }
 }
 
 /// The heads of one row that share a head of keys and values. `out`: their outputs, side
@@ -177,13 +204,20 @@ fn of_group(input: &Input<'_>, row: usize, kv_head: usize, scores: &mut Vec<f32>
     let queries = &input.qkv[row * input.width + kv_head * out.len()..][..out.len()];
     scores.clear();
     scores.resize(out.len() / head_dim * n, 0.0);
+    let scale = input.how.scale;
     for i in 0..n {
         let key = &input.cache.keys[at(i)..][..head_dim];
-        for (query, scores) in queries
-            .chunks_exact(head_dim)
-            .zip(scores.chunks_exact_mut(n))
-        {
-            scores[i] = dot(query, key) * input.how.scale;
+        let mut pairs = queries.chunks_exact(2 * head_dim);
+        let mut q = i;
+        for pair in &mut pairs {
+            let (query0, query1) = pair.split_at(head_dim);
+            let products = dot2(query0, query1, key);
+            scores[q] = products[0] * scale;
+            scores[q + n] = products[1] * scale;
+            q += 2 * n;
+        }
+        if !pairs.remainder().is_empty() {
+            scores[q] = dot(pairs.remainder(), key) * scale;
         }
     }
     if let Some(cap) = input.how.softcap {
@@ -205,13 +239,16 @@ fn of_group(input: &Input<'_>, row: usize, kv_head: usize, scores: &mut Vec<f32>
         let values: [&[f32]; AT_ONCE] =
             std::array::from_fn(|v| &input.cache.values[at(i + v)..][..head_dim]);
         for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n)) {
-            let scores = &scores[i..][..AT_ONCE];
-            for (d, out) in out.iter_mut().enumerate() {
+            let scores: [f32; AT_ONCE] = std::array::from_fn(|v| scores[i + v]);
+            let values = (values[0].iter().zip(values[1])).zip(values[2].iter().zip(values[3]));
+            for (out, ((v0, v1), (v2, v3))) in out.iter_mut().zip(values) {
                 // One after another: the order is that of the slots, however many at once.
-                *out += scores[0] * values[0][d];
-                *out += scores[1] * values[1][d];
-                *out += scores[2] * values[2][d];
-                *out += scores[3] * values[3][d];
+                let mut sum = *out;
+                sum += scores[0] * v0;
+                sum += scores[1] * v1;
+                sum += scores[2] * v2;
+                sum += scores[3] * v3;
+                *out = sum;
             }
         }
         i += AT_ONCE;

@@ -1,6 +1,6 @@
 //! What the ops compute with: a processor, threads, and scratch that is allocated once.
 
-use super::kernels::{BLOCK, Block, Columns, GROUP, Processor};
+use super::kernels::{BLOCK, Block, Columns, GROUP, Processor, Work};
 use super::pack::Packed;
 use super::pool::Pool;
 
@@ -85,11 +85,8 @@ impl Inputs<'_> {
                 self.blocks.resize(x.len(), Block::ZERO);
                 let piece = pool.piece(x.len(), 8 * BLOCK);
                 pool.chunks(&mut self.blocks, piece, |i, blocks| {
-                    processor.with(|| {
-                        for (block, x) in blocks.iter_mut().zip(&x[i * piece..]) {
-                            *block = Block::new(x);
-                        }
-                    });
+                    let x = &x[i * piece..][..blocks.len()];
+                    processor.work(Rounding { x, blocks });
                 });
             }
             return Columns::Blocks(&self.blocks);
@@ -106,5 +103,21 @@ impl Inputs<'_> {
             }
         }
         Columns::Floats(&self.floats)
+    }
+}
+
+/// Activations to sixteen bits.
+struct Rounding<'a> {
+    x: &'a [[f32; BLOCK]],
+    /// Written, as many.
+    blocks: &'a mut [Block],
+}
+
+impl Work for Rounding<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (block, x) in self.blocks.iter_mut().zip(self.x) {
+            *block = Block::new(x);
+        }
     }
 }

@@ -94,16 +94,13 @@ fn normed<'a>(
     x: &'a [f32],
     n_in: usize,
     scratch: &'a mut Vec<f32>,
-    compute: &Compute,
 ) -> &'a [f32] {
     let Some(norm) = norm else { return x };
     let weight = vector(weights, norm.weight);
     scratch.resize(x.len(), 0.0);
-    compute.processor.with(|| {
-        for (x, out) in x.chunks_exact(n_in).zip(scratch.chunks_exact_mut(n_in)) {
-            norm_row(x, weight, norm.eps, out);
-        }
-    });
+    for (x, out) in x.chunks_exact(n_in).zip(scratch.chunks_exact_mut(n_in)) {
+        norm_row(x, weight, norm.eps, out);
+    }
     scratch
 }
 
@@ -147,7 +144,7 @@ pub fn norm_linear(
     let weights = &ws.weights;
     let Some(first) = parts.first() else { return };
     let n_in = matrix(weights, first.weight).n_in();
-    let x = normed(weights, norm, x, n_in, &mut ws.normed, &ws.compute);
+    let x = normed(weights, norm, x, n_in, &mut ws.normed);
     let mut x = ws.compute.inputs(x, n_in);
     let mut at = 0;
     for part in parts {
@@ -211,7 +208,7 @@ pub fn norm_gate_up(
     let n_ff = gate.n_out();
     let gate_matrix = matrix(weights, gate.weight);
     let n_in = gate_matrix.n_in();
-    let x = normed(weights, norm, x, n_in, &mut ws.normed, &ws.compute);
+    let x = normed(weights, norm, x, n_in, &mut ws.normed);
     let mut x = ws.compute.inputs(x, n_in);
     ws.gate.resize(out.len(), 0.0);
     let (gate_bias, up_bias) = (bias(weights, gate), bias(weights, up));
@@ -249,7 +246,7 @@ pub fn head(
     let n_vocab = linear.n_out();
     let mut logits = vec![0.0; x.len() / matrix.n_in() * n_vocab];
     let n_in = matrix.n_in();
-    let x = normed(weights, Some(norm), x, n_in, &mut ws.normed, &ws.compute);
+    let x = normed(weights, Some(norm), x, n_in, &mut ws.normed);
     let mut x = ws.compute.inputs(x, n_in);
     let bias = bias(weights, linear);
     matrix.project(&mut x, linear.rows.clone(), &mut ws.compute, |r, j, y| {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::compute::{Compute, Inputs};
 use super::dot::{dot, dot2};
-use super::kernels::{GROUP, Job};
+use super::kernels::{GROUP, Job, Work};
 use super::pack::Packed;
 use crate::backend::plan::{Transform, WeightSpec};
 use crate::error::{Code, Error, Result};
@@ -187,8 +187,13 @@ impl Matrix {
         if let Stored::Packed(packed) = &self.stored {
             return self.project_packed(packed, x, rows, compute, sink);
         }
-        let (processor, row) = (compute.processor, &mut compute.row);
-        processor.with(|| self.project_rows(x.x, rows, row, sink));
+        compute.processor.work(ByRow {
+            matrix: self,
+            x: x.x,
+            rows,
+            scratch: &mut compute.row,
+            sink,
+        });
     }
 
     fn project_packed(
@@ -224,42 +229,46 @@ impl Matrix {
                 out,
             });
         });
-        processor.with(|| {
-            for (g, out) in out.chunks_exact(n_rows).enumerate() {
-                let start = (first + g) * GROUP;
-                let wanted = rows.start.max(start)..rows.end.min(start + GROUP);
-                for (r, out) in out.iter().enumerate() {
-                    let out = &out[wanted.start - start..wanted.end - start];
-                    sink(r, wanted.start - rows.start, out);
-                }
+        for (g, out) in out.chunks_exact(n_rows).enumerate() {
+            let start = (first + g) * GROUP;
+            let wanted = rows.start.max(start)..rows.end.min(start + GROUP);
+            for (r, out) in out.iter().enumerate() {
+                let out = &out[wanted.start - start..wanted.end - start];
+                sink(r, wanted.start - rows.start, out);
             }
-        });
+        }
     }
+}
 
-    /// A dequantised row at a time, on this thread; activations are not rounded.
+/// A dequantised row at a time, on this thread; activations are not rounded.
+struct ByRow<'a, F> {
+    matrix: &'a Matrix,
+    /// `[R, n_in]`.
+    x: &'a [f32],
+    rows: Range<usize>,
+    scratch: &'a mut Vec<f32>,
+    sink: F,
+}
+
+impl<F: FnMut(usize, usize, &[f32])> Work for ByRow<'_, F> {
     #[inline(always)]
-    fn project_rows(
-        &self,
-        x: &[f32],
-        rows: Range<usize>,
-        scratch: &mut Vec<f32>,
-        mut sink: impl FnMut(usize, usize, &[f32]),
-    ) {
-        let n_in = self.n_in;
+    fn run(mut self) {
+        let n_in = self.matrix.n_in;
+        let scratch = self.scratch;
         scratch.resize(n_in, 0.0);
-        for (j, row) in rows.enumerate() {
-            self.row(row, scratch);
-            let mut pairs = x.chunks_exact(2 * n_in);
+        for (j, row) in self.rows.enumerate() {
+            self.matrix.row(row, scratch);
+            let mut pairs = self.x.chunks_exact(2 * n_in);
             let mut r = 0;
             for pair in &mut pairs {
                 let (x0, x1) = pair.split_at(n_in);
                 let [y0, y1] = dot2(x0, x1, scratch);
-                sink(r, j, &[y0]);
-                sink(r + 1, j, &[y1]);
+                (self.sink)(r, j, &[y0]);
+                (self.sink)(r + 1, j, &[y1]);
                 r += 2;
             }
             if !pairs.remainder().is_empty() {
-                sink(r, j, &[dot(pairs.remainder(), scratch)]);
+                (self.sink)(r, j, &[dot(pairs.remainder(), scratch)]);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::lanes::Lanes;
-use super::{Job, run};
+use super::{Job, Work, run};
 
 /// The proof that the processor has AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -15,14 +15,14 @@ impl Avx2 {
         std::arch::is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
-    /// Calls `f`, compiled for vectors of eight as far as it is inlined.
-    pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+    /// Does `work`.
+    pub fn work<W: Work>(self, work: W) {
         #[target_feature(enable = "avx2")]
-        fn wide<R>(f: impl FnOnce() -> R) -> R {
-            f()
+        fn wide<W: Work>(work: W) {
+            work.run();
         }
         // SAFETY: `self` is made by `detect` alone, which asked the processor.
-        unsafe { wide(f) }
+        unsafe { wide(work) }
     }
 
     /// Runs `job`.

@@ -5,7 +5,7 @@
 //! the largest is that of 32 products of a signed byte, `32 * 128 * 32767 < 2^27.1`.
 
 use super::lanes::Lanes;
-use super::{Form, GROUP, Job, tiles};
+use super::{Form, GROUP, Job, rows_at_once, tiles};
 
 /// Columns of activations that share a scale.
 pub const BLOCK: usize = 32;
@@ -101,15 +101,19 @@ fn groups<L: Lanes, T: Tile>(lanes: L, job: &mut Job<'_>, x: &[Block]) {
     let (n_blocks, n_rows) = (job.n_blocks, job.n_rows);
     let n_x = n_blocks * T::X_BLOCKS;
     assert_eq!(x.len(), n_rows * n_x, "blocks of {n_rows} rows of {n_x}");
-    let groups = job.groups.chunks_exact(n_blocks * T::BYTES);
-    for (group, out) in groups.zip(job.out.chunks_exact_mut(n_rows)) {
-        tiles!(n_rows, |r, M| {
-            let x: [&[Block]; M] = std::array::from_fn(|m| &x[(r + m) * n_x..][..n_x]);
-            let totals = tile::<L, T, M>(lanes, group, n_blocks, x);
-            for m in 0..M {
-                lanes.store(totals[m], &mut out[r + m]);
-            }
-        });
+    let at_once = rows_at_once(n_x * size_of::<Block>());
+    for start in (0..n_rows).step_by(at_once) {
+        let rows = start..n_rows.min(start + at_once);
+        let groups = job.groups.chunks_exact(n_blocks * T::BYTES);
+        for (group, out) in groups.zip(job.out.chunks_exact_mut(n_rows)) {
+            tiles!(rows.clone(), |r, M| {
+                let x: [&[Block]; M] = std::array::from_fn(|m| &x[(r + m) * n_x..][..n_x]);
+                let totals = tile::<L, T, M>(lanes, group, n_blocks, x);
+                for m in 0..M {
+                    lanes.store(totals[m], &mut out[r + m]);
+                }
+            });
+        }
     }
 }
 

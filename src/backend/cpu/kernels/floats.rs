@@ -1,7 +1,7 @@
 //! Kernels of the float types.
 
 use super::lanes::Lanes;
-use super::{Form, GROUP, Job, tiles};
+use super::{Form, GROUP, Job, rows_at_once, tiles};
 
 /// Columns that are added up before they are added to the total.
 pub const SEGMENT: usize = 16;
@@ -29,27 +29,31 @@ fn groups<L: Lanes, P: Pair>(lanes: L, job: &mut Job<'_>, x: &[f32]) {
     let (n_segments, n_rows) = (job.n_blocks, job.n_rows);
     let n_x = n_segments * SEGMENT;
     assert_eq!(x.len(), n_rows * n_x, "floats of {n_rows} rows of {n_x}");
-    let groups = job.groups.chunks_exact(n_segments * SEGMENT / 2 * P::BYTES);
-    for (group, out) in groups.zip(job.out.chunks_exact_mut(n_rows)) {
-        tiles!(n_rows, |r, M| {
-            let x: [&[f32]; M] = std::array::from_fn(|m| &x[(r + m) * n_x..][..n_x]);
-            let mut totals = [lanes.float(0.0); M];
-            // Several segments at once where few rows run, so that additions need not
-            // wait for one another; their sums are added in order all the same.
-            const AT_ONCE: usize = 4 / M;
-            let mut s = 0;
-            while n_segments - s >= AT_ONCE {
-                segments::<L, P, M, AT_ONCE>(lanes, group, s, x, &mut totals);
-                s += AT_ONCE;
-            }
-            while s < n_segments {
-                segments::<L, P, M, 1>(lanes, group, s, x, &mut totals);
-                s += 1;
-            }
-            for m in 0..M {
-                lanes.store(totals[m], &mut out[r + m]);
-            }
-        });
+    let at_once = rows_at_once(n_x * size_of::<f32>());
+    for start in (0..n_rows).step_by(at_once) {
+        let rows = start..n_rows.min(start + at_once);
+        let groups = job.groups.chunks_exact(n_segments * SEGMENT / 2 * P::BYTES);
+        for (group, out) in groups.zip(job.out.chunks_exact_mut(n_rows)) {
+            tiles!(rows.clone(), |r, M| {
+                let x: [&[f32]; M] = std::array::from_fn(|m| &x[(r + m) * n_x..][..n_x]);
+                let mut totals = [lanes.float(0.0); M];
+                // Several segments at once where few rows run, so that additions need not
+                // wait for one another; their sums are added in order all the same.
+                const AT_ONCE: usize = 4 / M;
+                let mut s = 0;
+                while n_segments - s >= AT_ONCE {
+                    segments::<L, P, M, AT_ONCE>(lanes, group, s, x, &mut totals);
+                    s += AT_ONCE;
+                }
+                while s < n_segments {
+                    segments::<L, P, M, 1>(lanes, group, s, x, &mut totals);
+                    s += 1;
+                }
+                for m in 0..M {
+                    lanes.store(totals[m], &mut out[r + m]);
+                }
+            });
+        }
     }
 }
 

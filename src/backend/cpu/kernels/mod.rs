@@ -111,6 +111,13 @@ pub struct Job<'a> {
     pub out: &'a mut [[f32; GROUP]],
 }
 
+/// Loops that are compiled once for each kind of vectors.
+pub trait Work {
+    /// Does it. Has to be `#[inline(always)]`, and so has all that it calls: a function
+    /// of its own would be compiled for the least of processors.
+    fn run(self);
+}
+
 /// What computes.
 #[derive(Debug, Clone, Copy)]
 pub enum Processor {
@@ -142,14 +149,14 @@ impl Processor {
         Self::all().pop().unwrap_or(Processor::Scalar)
     }
 
-    /// Calls `f`, its loops compiled for this processor's vectors. The operations and
-    /// their order stay the same, and so do the bits.
+    /// Does `work` with this processor's vectors. The operations and their order stay
+    /// the same, and so do the bits.
     #[inline(always)]
-    pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+    pub fn work<W: Work>(self, work: W) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Processor::Avx2(avx2) => avx2.with(f),
-            _ => f(),
+            Processor::Avx2(avx2) => avx2.work(work),
+            _ => work.run(),
         }
     }
 
@@ -168,6 +175,13 @@ impl Processor {
     }
 }
 
+/// How many rows of activations of so many bytes meet all weights of a job before the
+/// next ones do: as many as stay in the innermost cache, in whole tiles.
+fn rows_at_once(row_bytes: usize) -> usize {
+    const BYTES: usize = 24 << 10;
+    (BYTES / row_bytes.max(1) / 4 * 4).max(4)
+}
+
 #[inline(always)]
 fn run<L: Lanes>(lanes: L, job: &mut Job<'_>) {
     match job.x {
@@ -176,17 +190,18 @@ fn run<L: Lanes>(lanes: L, job: &mut Job<'_>) {
     }
 }
 
-/// Calls `$tile` for the rows `0..$n` in runs of four, three, two and one: a tile's
+/// Calls `$tile` for the rows `$rows` in runs of four, three, two and one: a tile's
 /// rows share each weight that is loaded and unpacked.
 macro_rules! tiles {
-    ($n:expr, |$r:ident, $m:ident| $tile:expr) => {{
-        let mut $r = 0;
-        while $n - $r >= 4 {
+    ($rows:expr, |$r:ident, $m:ident| $tile:expr) => {{
+        let rows: std::ops::Range<usize> = $rows;
+        let mut $r = rows.start;
+        while rows.end - $r >= 4 {
             const $m: usize = 4;
             $tile;
             $r += 4;
         }
-        match $n - $r {
+        match rows.end - $r {
             3 => {
                 const $m: usize = 3;
                 $tile

@@ -7,6 +7,9 @@ use crate::format::DType;
 #[cfg(target_feature = "simd128")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+#[cfg(target_feature = "simd128")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
 const DTYPES: [DType; 8] = [
     DType::F32,
     DType::BF16,
