@@ -14,13 +14,8 @@ use tandem::format::Checkpoint;
 fn logits_have_the_bits_that_they_have_everywhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let found = DIGESTS.map(|(name, _)| {
-        let path = match name.ends_with(".gguf") {
-            true => root.join("models").join(name),
-            false => {
-                let folder = root.join("tests/goldens/architectures").join(name);
-                folder.join("model.gguf")
-            }
-        };
+        let folder = root.join("tests/goldens/architectures").join(name);
+        let path = folder.join("model.gguf");
         let checkpoint = pollster::block_on(Checkpoint::open_path(&path)).unwrap();
         (name, pollster::block_on(digest(&checkpoint)))
     });
