@@ -69,6 +69,11 @@ macro_rules! codes {
             /// All codes, in the order of this table.
             pub const ALL: &'static [Code] = &[$(Code::$name,)*];
 
+            /// The code of this spelling.
+            pub fn parse(text: &str) -> Option<Code> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == text)
+            }
+
             /// The stable spelling.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$name => $text,)* }
@@ -132,6 +137,8 @@ codes! {
     GpuLost = "gpu_lost",
     /// The GPU refused a shader, a binding or a command.
     GpuFailed = "gpu_failed",
+    /// A server that stands in for the engine refused or failed.
+    RemoteFailed = "remote_failed",
     /// The caller stopped it.
     Aborted = "aborted",
     /// A defect in this crate: please report it.
@@ -155,6 +162,7 @@ mod tests {
         for code in Code::ALL {
             let text = code.as_str();
             assert!(seen.insert(text), "{text} stands twice");
+            assert_eq!(Code::parse(text), Some(*code));
             assert!(
                 text.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
                 "{text}"

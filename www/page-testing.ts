@@ -1,10 +1,12 @@
 /** What the specs in `tests/page` import: they lie outside this package, so only a
  * file inside it can find Playwright. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test as base, expect, type Page } from "@playwright/test";
 
 export { expect, type Page };
+export { default as OpenAI } from "openai";
+export { GOOD, HostileServer, type Evil } from "./hostile.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 
@@ -28,6 +30,11 @@ export function realWeights(): string[] | undefined {
   const folder = shared("data/weights/tinystories-656k-bf16");
   if (!folder) return undefined;
   return ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map((name) => join(folder, name));
+}
+
+/** The larger model of the pair that ships. */
+export function shippedTarget(): Buffer {
+  return readFileSync(join(ROOT, "models/tandem-target-q8_0.gguf"));
 }
 
 /** A test that collects what the page complains about and fails on it at the end. */

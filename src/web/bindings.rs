@@ -18,7 +18,8 @@ use crate::format::LocalFuture;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-import type { LoadProgress, ModelSource } from "../types.ts";
+import type { ModelFiles } from "../storage/folder.ts";
+import type { ReadProgress } from "../types.ts";
 import type { Calls, LoadOptions } from "../protocol.ts";
 "#;
 
@@ -36,10 +37,10 @@ impl Engine {
     /// # Errors
     /// Throws an `Error` with the engine's `code`.
     pub async fn load(
-        #[wasm_bindgen(unchecked_param_type = "ModelSource")] target: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "ModelSource | undefined")] draft: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "ModelFiles")] target: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "ModelFiles | undefined")] draft: JsValue,
         #[wasm_bindgen(unchecked_param_type = "LoadOptions")] options: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "(progress: LoadProgress) => void")]
+        #[wasm_bindgen(unchecked_param_type = "(progress: ReadProgress) => void")]
         on_progress: Function,
     ) -> std::result::Result<Engine, JsValue> {
         let request = Request {
@@ -187,16 +188,16 @@ fn ask(listener: &Function, pieces: JsValue) -> LocalFuture<'_, Result<bool>> {
     })
 }
 
-/// Reads a `ModelSource`. Blobs are JavaScript's own objects, which serde would copy.
+/// Reads a `ModelFiles`. Blobs and folders are JavaScript's own objects, which serde would copy.
 fn place(name: &str, target: &JsValue) -> std::result::Result<Place, JsValue> {
     let invalid = |detail| thrown(&Error::new(Code::RequestInvalid, name, detail));
     let get = |object: &JsValue, key: &str| Reflect::get(object, &key.into());
-    if let Some(url) = get(target, "url")?.as_string() {
-        return Ok(Place::Url(url));
+    if get(target, "open")?.is_function() {
+        return Ok(Place::Folder(target.clone().unchecked_into()));
     }
     let files = get(target, "files")?;
     if !Array::is_array(&files) {
-        return Err(invalid("must have `files` or `url`"));
+        return Err(invalid("must be files, or a folder that opens them"));
     }
     let mut found = Vec::new();
     for file in Array::from(&files).iter() {

@@ -12,14 +12,28 @@ interface Waiting {
  * dealt with: the worker waits for readers that fall behind. */
 export type OnEvent<E> = (event: E, taken: () => void) => void;
 
+/** Whoever answers calls: the worker, or a server elsewhere. */
+export interface Transport {
+  call<N extends CallName>(
+    call: N,
+    request: Calls[N]["request"],
+    onEvent?: OnEvent<Calls[N]["event"]>,
+    signal?: AbortSignal | null,
+  ): Promise<Calls[N]["reply"]>;
+  close(why?: TandemError): void;
+}
+
 /** Starts the worker that ships beside this module. */
 export function startWorker(url?: string | URL): Worker {
+  if (typeof Worker === "undefined") {
+    throw new TandemError("request_invalid", "a model can be loaded only where there are web workers: not on a server");
+  }
   if (url !== undefined) return new Worker(url, { type: "module", name: "tandem" });
   // Bundlers recognise exactly this expression.
   return new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
 }
 
-export class Client {
+export class Client implements Transport {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #next_id = 0;

@@ -2,8 +2,6 @@
  * The pair that ships with the package. A module of its own, so that a bundler takes
  * the weights along only where they are wanted.
  */
-import type { ModelSource } from "./types.ts";
-
 /**
  * Where the pair is: beside the package, or in `folder` (an address) under the same
  * names.
@@ -12,8 +10,8 @@ import type { ModelSource } from "./types.ts";
  * const engine = await Tandem.load({ ...embedded("https://example.com/models/"), device: "cpu" });
  * ```
  */
-export function embedded(folder?: string | URL): { target: ModelSource; draft: ModelSource } {
-  const at = (name: string, here: URL): ModelSource => ({
+export function embedded(folder?: string | URL): { target: { url: string }; draft: { url: string } } {
+  const at = (name: string, here: URL) => ({
     url: (folder === undefined ? here : new URL(name, folder)).href,
   });
   return {

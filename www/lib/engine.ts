@@ -1,8 +1,7 @@
 import { runAgent, type AgentParams, type AgentResult } from "./agent.ts";
-import { Client, startWorker } from "./client.ts";
+import { Client, startWorker, type Transport } from "./client.ts";
 import { fromPlain, TandemError, toPlain } from "./errors.ts";
 import { answerFetch } from "./fetch.ts";
-import { resolveSource } from "./hub.ts";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -12,14 +11,19 @@ import type {
   EngineStats,
 } from "./openai.ts";
 import type { Calls, LoadRequest } from "./protocol.ts";
+import { Remote } from "./remote/remote.ts";
+import { placeOf } from "./storage/place.ts";
+import { storage, type ModelStorage } from "./storage/storage.ts";
 import { Stream } from "./stream.ts";
 import type {
   Capabilities,
   ClassifyParams,
+  ConnectOptions,
   Detokenized,
   DetokenizeParams,
   LabelScore,
   LoadOptions,
+  LoadProgress,
   ScoreParams,
   Scored,
   Tokenized,
@@ -59,11 +63,16 @@ export interface Completions {
   create(body: CompletionParams, options?: RequestOptions): Promise<CompletionStream | Completion>;
 }
 
+/** From this size on, the browser is asked not to clear what is stored when space runs low. */
+const PERSIST_FROM_BYTES = 100e6;
+
 /**
- * A loaded model, in a worker of its own. Requests are answered one at a time, in the
- * order they come.
+ * A loaded model, in a worker of its own, or one behind a server. A loaded model answers
+ * requests one at a time, in the order they come.
  */
 export class Tandem {
+  /** What downloads have left in this browser. */
+  static readonly storage: ModelStorage = storage;
   /** What it can do with the models it has. */
   readonly capabilities: Capabilities;
   /** Resolves when the engine can no longer be asked, with why: it was disposed of
@@ -86,9 +95,9 @@ export class Tandem {
   readonly fetch: typeof globalThis.fetch;
   /** Gets from a goal to an answer with tools, under one policy. */
   readonly agent: { run(params: AgentParams): Promise<AgentResult> };
-  readonly #client: Client;
+  readonly #client: Transport;
 
-  private constructor(client: Client, capabilities: Capabilities, closed: Promise<TandemError>) {
+  private constructor(client: Transport, capabilities: Capabilities, closed: Promise<TandemError>) {
     this.#client = client;
     this.capabilities = capabilities;
     this.closed = closed;
@@ -117,26 +126,50 @@ export class Tandem {
     signal?.addEventListener("abort", stop);
     try {
       const request: LoadRequest = {
-        target: resolveSource(target),
+        target: placeOf(target),
+        storage: options.storage ?? {},
         options: {
           device,
           ...(contextTokens === undefined ? {} : { contextTokens }),
           ...(memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes }),
         },
       };
-      if (draft) request.draft = resolveSource(draft);
+      if (draft) request.draft = placeOf(draft);
       if (wasmUrl !== undefined) {
         // As any address of the page's: a worker would resolve it against its own.
         const base = typeof location === "undefined" ? import.meta.url : location.href;
         request.wasmUrl = new URL(wasmUrl, base).href;
       }
-      return new Tandem(client, await client.call("load", request, onProgress, signal), closed);
+      let asked = false;
+      const onEvent = (progress: LoadProgress) => {
+        if (!asked && progress.stored && progress.phase === "download" && progress.total_bytes >= PERSIST_FROM_BYTES) {
+          asked = true;
+          void storage.persist();
+        }
+        onProgress?.(progress);
+      };
+      return new Tandem(client, await client.call("load", request, onEvent, signal), closed);
     } catch (error) {
       client.close();
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+  }
+
+  /**
+   * A model behind a server with OpenAI's interface (llama.cpp, Ollama, vLLM, LM Studio and
+   * others), for when it outgrows this machine. What is asked goes to that server, and only
+   * there. `score`, `classify`, `tokenize` and `detokenize` need a loaded model.
+   *
+   * @throws {TandemError} `remote_failed` where the server cannot be reached or refuses;
+   * `request_invalid` where it has no such model; `aborted`.
+   */
+  static async connect(options: ConnectOptions): Promise<Tandem> {
+    let onClosed!: (why: TandemError) => void;
+    const closed = new Promise<TandemError>((resolve) => (onClosed = resolve));
+    const remote = new Remote(options, onClosed);
+    return new Tandem(remote, await remote.open(options.model, options.signal), closed);
   }
 
   /** How likely a text is under the model, token by token. */

@@ -42,20 +42,26 @@ export type {
   ToolResponse,
 } from "./agent.ts";
 export { TandemError } from "./errors.ts";
+export type { ModelStorage } from "./storage/storage.ts";
+export type { StoredFile } from "./storage/store.ts";
 export { Stream } from "./stream.ts";
 export type * from "./openai.ts";
 export type {
   Capabilities,
   ClassifyParams,
+  ConnectOptions,
   Detokenized,
   DetokenizeParams,
   Device,
+  HubModel,
   LabelScore,
   LoadOptions,
   LoadProgress,
   ModelSource,
+  ReadProgress,
   ScoreParams,
   Scored,
+  StorageOptions,
   Tokenized,
   TokenizeParams,
 } from "./types.ts";

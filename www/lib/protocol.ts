@@ -5,14 +5,15 @@
  */
 import type { PlainError } from "./errors.ts";
 import type { ChatCompletion, ChatCompletionChunk, Completion, EngineStats } from "./openai.ts";
+import type { ModelPlace } from "./storage/place.ts";
 import type {
   Capabilities,
   Detokenized,
   Device,
   LabelScore,
   LoadProgress,
-  ModelSource,
   Scored,
+  StorageOptions,
   Tokenized,
 } from "./types.ts";
 
@@ -52,9 +53,10 @@ export interface LoadOptions {
 }
 
 export interface LoadRequest {
-  target: ModelSource;
-  draft?: ModelSource;
+  target: ModelPlace;
+  draft?: ModelPlace;
   options: LoadOptions;
+  storage: StorageOptions;
   /** Where the engine is, if not beside the worker. */
   wasmUrl?: string;
 }

@@ -1,16 +1,78 @@
 /** How far a load has come. */
-export interface LoadProgress {
-  /** Bytes read so far, of the files known so far. */
+export interface LoadProgress extends ReadProgress {
+  /** Whether bytes come from the network, or are read into the engine. What is downloaded
+   * is read at the same time; that part is told as `download`. */
+  phase: "download" | "read";
+  /** At the rate of the last seconds; null before there is one. */
+  seconds_left: number | null;
+  /** Whether what is downloaded is kept for the next time: not where the disk is full,
+   * or the browser gives no leave. */
+  stored: boolean;
+}
+
+/** How much was read. */
+export interface ReadProgress {
+  /** Bytes so far, of the files known so far. */
   loaded_bytes: number;
   /** Bytes those files have in all. */
   total_bytes: number;
-  /** The file being read. */
+  /** The file at hand. */
   file: string;
 }
 
-/** Where a model is: files that the person chose (one `.gguf`, or the files of a
- * Hugging Face folder), or the address of a `.gguf` file or of such a folder. */
-export type ModelSource = { files: readonly File[]; name?: string } | { url: string };
+/**
+ * Where a model is:
+ * - a Hugging Face repository: `owner/name`, `owner/name:Q4_K_M` or `owner/name/file.gguf`;
+ * - the address of a `.gguf` file, or of a folder as Hugging Face has them;
+ * - a file, or files, that the person chose: one `.gguf`, or the files of such a folder;
+ * - a folder that the person chose.
+ */
+export type ModelSource =
+  | string
+  | URL
+  | Blob
+  | FileSystemDirectoryHandle
+  | { files: readonly File[]; name?: string }
+  | {
+      url: string | URL;
+      /** Such as an authorisation: sent to that address alone, and never stored. */
+      headers?: Record<string, string>;
+      /** The file's SHA-256 in hexadecimal: what comes is held to it. */
+      sha256?: string;
+    }
+  | HubModel;
+
+/** A repository of Hugging Face's hub, or of a mirror. */
+export interface HubModel {
+  /** `owner/name`. */
+  hub: string;
+  /** The weights to take; chosen by `quant`, or for you, where not given. */
+  file?: string;
+  /** Such as `Q4_K_M`: the GGUF file with this in its name. */
+  quant?: string;
+  /** A branch, a tag or a commit; `main` where not given. */
+  revision?: string;
+  /** For gated repositories. It stays in the worker's memory. */
+  token?: string;
+  /** A mirror's address; `https://huggingface.co` where not given. */
+  endpoint?: string;
+}
+
+/** How downloads are made and kept. */
+export interface StorageOptions {
+  /** Whether to keep what comes, for the next load; true. */
+  keep?: boolean;
+  /** Bytes of a range: what is lost at most when the page goes away; 8 MiB. */
+  rangeBytes?: number;
+  /** Ranges fetched at a time; 3. */
+  parallel?: number;
+  /** Milliseconds without a byte after which a connection is given up; 30 000. */
+  stallMs?: number;
+  /** Failures in a row after which a download is; 8. */
+  retries?: number;
+  /** Milliseconds to wait after the first failure, twice that after the second; 500. */
+  backoffMs?: number;
+}
 
 /** What computes. `auto` takes a real GPU where there is one; a GPU that is only
  * emulated is slower than the processor itself. */
@@ -29,6 +91,9 @@ export interface LoadOptions {
   contextTokens?: number;
   /** Refuses to load what needs more memory (`out_of_memory`). */
   memoryBudgetBytes?: number;
+  /** How downloads are made, and kept in the browser's private file system, from where the
+   * next load has them. */
+  storage?: StorageOptions;
   /** Called as bytes arrive. */
   onProgress?: (progress: LoadProgress) => void;
   /** Stops the load. */
@@ -41,6 +106,22 @@ export interface LoadOptions {
   /** A worker that runs `tandem-llm`'s worker module already; the engine owns it from
    * then on. */
   worker?: Worker;
+}
+
+/** A server to connect to. */
+export interface ConnectOptions {
+  /** As for other clients of OpenAI's interface: `http://127.0.0.1:8080/v1`. */
+  baseURL: string | URL;
+  /** One of the server's models; its first where not given. */
+  model?: string;
+  /** Kept in memory only, and sent to that server alone. */
+  apiKey?: string;
+  /** Sent with every request. */
+  headers?: Record<string, string>;
+  /** Instead of the global one. */
+  fetch?: typeof globalThis.fetch;
+  /** Stops connecting. */
+  signal?: AbortSignal;
 }
 
 /** What an engine can do with the models it has. */

@@ -3,7 +3,9 @@
  * other in the order they came.
  */
 import { TandemError, toPlain } from "./errors.ts";
+import { loadModels } from "./load.ts";
 import type { AgentReply, AgentRequest, CallName, Calls, FromWorker, ToWorker } from "./protocol.ts";
+import type { Files } from "./storage/files.ts";
 import init, { AgentRun, crash, Engine, on_panic } from "./wasm/tandem.js";
 
 /** Events that may be under way to a page that has not taken them: enough to keep the
@@ -17,6 +19,7 @@ interface Job<N extends CallName = CallName> {
   request: Calls[N]["request"];
   events: boolean;
   aborted: boolean;
+  stopped: AbortController;
   /** Events told and not taken. */
   untaken: number;
   /** Lets a job go on that waits for its events to be taken. */
@@ -29,6 +32,8 @@ type Handler<N extends CallName> = (
 ) => Calls[N]["reply"] | Promise<Calls[N]["reply"]>;
 
 let engine: Engine | undefined;
+/** What the engine reads its weights from, again where its device was lost. */
+let files: Files | undefined;
 let ready: Promise<void> | undefined;
 
 /** Starts the wasm module, once. */
@@ -45,11 +50,12 @@ function loaded(): Engine {
 }
 
 const handlers: { [N in CallName]: Handler<N> } = {
-  async load({ target, draft, options, wasmUrl }, job) {
-    await start(wasmUrl);
+  async load(request, job) {
+    await start(request.wasmUrl);
     engine?.free();
     engine = undefined;
-    engine = await Engine.load(target, draft, options, (progress) => tell(job, progress));
+    files?.close();
+    ({ engine, files } = await loadModels(request, job.stopped.signal, (progress) => tell(job, progress)));
     return engine.capabilities();
   },
   chat: (request, job) => loaded().chat(request, (pieces) => pass(job, pieces)),
@@ -156,6 +162,7 @@ function abort(id: number): void {
     post({ id, error: toPlain(new TandemError("aborted", "stopped before it began")) });
   } else if (running?.id === id) {
     running.aborted = true;
+    running.stopped.abort();
     running.wake();
   }
 }
@@ -168,9 +175,9 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     running.wake();
   } else if (data.call === "agent") {
     // It needs no model, and a tool's request is not to wait for somebody's reply.
-    void answer({ ...data, aborted: false, untaken: 0, wake: () => undefined });
+    void answer({ ...data, aborted: false, stopped: new AbortController(), untaken: 0, wake: () => undefined });
   } else {
-    waiting.push({ ...data, aborted: false, untaken: 0, wake: () => undefined });
+    waiting.push({ ...data, aborted: false, stopped: new AbortController(), untaken: 0, wake: () => undefined });
     void run();
   }
 };
