@@ -6,7 +6,8 @@ import { test as base, expect, type Page } from "@playwright/test";
 
 export { expect, type Page };
 export { default as OpenAI } from "openai";
-export { GOOD, HostileServer, type Evil } from "./hostile.ts";
+export { bundle, BUNDLERS } from "./bundlers.ts";
+export { GOOD, HostileServer, serveFolder, type Evil } from "./hostile.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 

@@ -5,11 +5,13 @@
 //! - [`test`] runs the checks and counts them; [`report`] is the counting.
 //! - [`serve`] builds the page ([`page`]) and serves it ([`http`]); [`site`] makes a folder
 //!   of it for static hosts.
+//! - [`package`] makes the npm package.
 //! - [`tools`] finds or installs what the verbs need, and says in one line what it
 //!   cannot.
 
 mod bench;
 mod http;
+mod package;
 mod page;
 mod report;
 mod serve;
@@ -38,6 +40,8 @@ usage: cargo xtask <verb>
         [--repeat N] [--timeout SECONDS]
         this engine beside wllama and transformers.js in a headless Chromium, in turns, on
         the same weights: a table, and bench.json, bench.md and bench.svg in target/bench
+  package
+        make the npm package of the library, and print where it is
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         "serve" => serve::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "package" => package::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -82,7 +82,10 @@ pub fn library(kind: Kind) -> Result<PathBuf, Trouble> {
 }
 
 /// `www/lib/wasm`: the engine and its bindings.
-fn wasm(kind: Kind) -> Result<(), Trouble> {
+///
+/// # Errors
+/// As [`build`].
+pub fn wasm(kind: Kind) -> Result<(), Trouble> {
     tools::wasm_target()?;
     let bindgen = tools::wasm_bindgen()?;
     let mut cargo = Command::new("cargo");
@@ -120,7 +123,10 @@ fn wasm(kind: Kind) -> Result<(), Trouble> {
     fs::write(&stamp, from).map_err(|error| broken(&stamp.display().to_string(), &error))
 }
 
-/// Runs one step of the build; its errors are shown as they come.
+/// Runs one step of a build; its errors are shown as they come.
+///
+/// # Errors
+/// Where it fails, or does not start.
 pub fn step(command: &mut Command) -> Result<(), Trouble> {
     let name = Path::new(command.get_program())
         .file_name()

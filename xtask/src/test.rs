@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::http::Server;
 use crate::report::{Counts, Report, counts_from_libtest};
 use crate::tools::{self, Trouble};
-use crate::{page, usage};
+use crate::{package, page, usage};
 
 /// Runs the parts that `args` ask for, or all.
 pub fn run(args: &[String]) -> Result<ExitCode, String> {
@@ -121,6 +121,12 @@ fn page_part(report: &mut Report) {
         built = true;
         Ok(Counts::one(true))
     });
+    let mut tarball = None;
+    report.part("npm package", || {
+        tarball = Some(package::build(page::Kind::Release)?);
+        package::check()?;
+        Ok(Counts::one(true))
+    });
     report.part("tsc and svelte-check", || {
         check(npm()?.args(["run", "--silent", "check"]))
     });
@@ -137,6 +143,9 @@ fn page_part(report: &mut Report) {
             .args(["test", "--reporter", "json"])
             .env("TANDEM_URL", server.url())
             .env("TANDEM_CHROMIUM", browser.chromium);
+        if let Some(tarball) = &tarball {
+            playwright.env("TANDEM_PACKAGE", tarball);
+        }
         Ok(run_playwright(&mut playwright))
     });
 }
