@@ -234,13 +234,15 @@ pub async fn warm_up(
         }
     }
     if let Some(draft) = draft {
+        let alone_s = time_pass(draft, 1, clock).await?;
         let step_s = match time_round(target, Some(draft), WARM_UP_DRAFT + 1, clock).await? {
-            // What a round takes beyond its pass.
+            // What a round takes beyond its pass, which is less than a step by itself; but a
+            // difference of noisy measurements may say anything.
             Some(round_s) => {
                 let drafting_s = round_s - costs.pass_s(WARM_UP_DRAFT + 1);
-                drafting_s.max(0.01 * round_s) / WARM_UP_DRAFT as f64
+                (drafting_s / WARM_UP_DRAFT as f64).clamp(0.25 * alone_s, alone_s)
             }
-            None => time_pass(draft, 1, clock).await?,
+            None => alone_s,
         };
         costs.observe_draft(1, step_s);
     }
