@@ -39,6 +39,7 @@ test("the openai client chats, streams, calls tools and keeps to schemas", async
     const schema = { type: "object", properties: { age: { type: "integer", minimum: 0, maximum: 99 } }, required: ["age"], additionalProperties: false };
     const json = await client.chat.completions.create({
       ...common,
+      temperature: 0, // where chance decides, a model may think for longer than it has tokens
       response_format: { type: "json_schema", json_schema: { name: "age", schema, strict: true } },
     });
     const completed = await client.completions.create({ model, prompt: "Once upon a", max_tokens: 4, temperature: 0 });
@@ -130,17 +131,19 @@ test("the AI SDK's OpenAI-compatible provider generates, streams, calls tools an
       additionalProperties: false,
     });
     const weather = ai.tool({ description: "Weather now", inputSchema: city, execute: ({ city }) => `Rain in ${city}` });
+    // Where chance decides, a model may think for longer than it has tokens.
+    const surely = { model, temperature: 0 };
     const called = await ai.generateText({
-      model,
+      ...surely,
       prompt: "What is the weather in Oslo?",
       tools: { weather },
       toolChoice: "required",
       maxOutputTokens: 300,
       stopWhen: ai.isStepCount(1),
     });
-    const tools = ai.streamText({ model, prompt: "What is the weather in Oslo?", tools: { weather }, toolChoice: { type: "tool", toolName: "weather" }, maxOutputTokens: 300 });
+    const tools = ai.streamText({ ...surely, prompt: "What is the weather in Oslo?", tools: { weather }, toolChoice: { type: "tool", toolName: "weather" }, maxOutputTokens: 300 });
     const streamedCalls = (await tools.toolCalls).map(({ toolName }) => toolName);
-    const object = await ai.generateText({ model, prompt: "Where is Ann?", output: ai.Output.object({ schema: city }), maxOutputTokens: 200 });
+    const object = await ai.generateText({ ...surely, prompt: "Where is Ann?", output: ai.Output.object({ schema: city }), maxOutputTokens: 200 });
     const controller = new AbortController();
     const stopping = ai.generateText({ model, prompt: "Tell me a long story.", maxOutputTokens: 500, abortSignal: controller.signal });
     setTimeout(() => controller.abort(), 50);
