@@ -163,7 +163,7 @@ test("content that changes under way is begun again, and a wrong hash is refused
   server.pace_ms = 4;
   await open(page, server);
   const loading = load(page, { parallel: 1 });
-  await expect.poll(() => server.sent_bytes).toBeGreaterThan(server.bytes.length / 3);
+  await expect.poll(() => server.sent_bytes, { intervals: [10] }).toBeGreaterThan(server.bytes.length / 3);
   const changed = Buffer.from(server.bytes);
   changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
   [server.bytes, server.etag] = [changed, '"two"'];
