@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 MODELS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(MODELS / "train"))
 
+import constrained  # noqa: E402
 import data as D  # noqa: E402
 import export  # noqa: E402
 import measures as M  # noqa: E402
@@ -22,7 +24,8 @@ import tokenizer as T  # noqa: E402
 from model import Llama  # noqa: E402
 
 
-PARTS = ["tool_calls", "declines", "read_back", "perplexity", "speculation", "floats", "stories"]
+PARTS = ["tool_calls", "constrained", "declines", "read_back", "perplexity", "speculation", "floats", "stories"]
+HARNESS = f"cargo run --quiet --release -p tandem --manifest-path {shlex.quote(str(MODELS.parent / 'Cargo.toml'))} --example tandem --"
 
 
 def load_gguf(path: Path) -> Llama:
@@ -61,6 +64,7 @@ def main():
     parser.add_argument("--draft", type=Path, default=MODELS / "tandem-draft-q8_0.gguf")
     parser.add_argument("--data", type=Path, default=MODELS.parent / "../shared/data")
     parser.add_argument("--floats", type=Path, help="the folder of the training run, with the exported Hugging Face folders")
+    parser.add_argument("--harness", default=HARNESS, help="the command that runs the native harness, for calls held to their schemas")
     parser.add_argument("--n-calls", type=int, default=300)
     parser.add_argument("--n-documents", type=int, default=90)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure only these")
@@ -87,6 +91,8 @@ def main():
 
     if "tool_calls" in args.parts:
         done("tool_calls", M.tool_calls(target, tokenizer, args.n_calls))
+    if "constrained" in args.parts:
+        done("tool_calls_constrained", constrained.tool_calls(shlex.split(args.harness), args.target, args.n_calls))
     if "declines" in args.parts:
         done("declines", M.declines(target, tokenizer, args.n_calls // 2))
     if "read_back" in args.parts:

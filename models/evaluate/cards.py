@@ -17,11 +17,12 @@ def table(rows) -> str:
 
 
 def target_card(f: dict) -> str:
-    calls, declined, read, floats = f["tool_calls"], f["declines"], f["read_back"], f["against_floats_target"]
+    calls, held, declined, read, floats = f["tool_calls"], f["tool_calls_constrained"], f["declines"], f["read_back"], f["against_floats_target"]
     by = lambda d: ", ".join(f"{k} {percent(v)}" for k, v in d.items())
     return table([
         (f"Tool calls, {calls['n']} held-out prompts: right tool", percent(calls["right_tool"])),
         ("right tool and exactly right arguments", f"{percent(calls['right_call'])} ({by(calls['by_tool'])})"),
+        ("the same, calls held to their schemas by the engine", f"{percent(held['right_call'])} ({by(held['by_tool'])}); right tool {percent(held['right_tool'])}"),
         (f"Declines, {declined['n']} prompts no tool fits", f"{percent(declined['declined'])} ({by(declined['by_kind'])})"),
         (f"Reads the result back right, {read['n']} results", f"{percent(read['right'])} ({by(read['by_tool'])})"),
         ("Perplexity a token, held out", ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in f["perplexity_target"].items())),

@@ -1,5 +1,6 @@
 """What is measured, each on names and numbers that training never saw."""
 
+import itertools
 import json
 import math
 import re
@@ -59,24 +60,32 @@ def parse_call(text: str):
         return None
 
 
-def tool_calls(model, tokenizer, n: int) -> dict:
-    """Right tool, and exactly right arguments, with nothing that forces the form."""
-    asked, names = [], list(T.PAGE_TOOLS)
-    for i in range(n):
-        asked.append((names[i % len(names)], T.EXCHANGES[names[i % len(names)]](Maker(f"evaluate-call-{i}", "held-out"))))
-    prompts = [prompt_ids(tokenizer, SYSTEM + e[:1], all_page_tools()) for _, e in asked]
-    replies = generate(model, prompts, 80)
-    right_tool = right = 0
-    by_tool, wrong = {k: [0, 0] for k in names}, []
-    for (name, e), (ids, _) in zip(asked, replies):
-        expected = e[1]["tool_calls"][0]["function"]
-        got = parse_call(text_of(tokenizer, ids))
+def call_prompts(n: int) -> list[tuple[str, list[dict]]]:
+    """(tool, messages): each begins with a request for which this tool must be called, and goes on with the call."""
+    names = list(T.PAGE_TOOLS)
+    return [(name, T.EXCHANGES[name](Maker(f"evaluate-call-{i}", "held-out"))) for i, name in zip(range(n), itertools.cycle(names))]
+
+
+def score_calls(asked, replies: list[str]) -> dict:
+    """Right tool, and exactly right arguments."""
+    right_tool, by_tool, wrong = 0, {name: [0, 0] for name in T.PAGE_TOOLS}, []
+    for (name, messages), reply in zip(asked, replies):
+        expected, got = messages[1]["tool_calls"][0]["function"], parse_call(reply)
         right_tool += bool(got) and got[0] == expected["name"]
-        ok = bool(got) and got == (expected["name"], expected["arguments"])
-        right, by_tool[name][0], by_tool[name][1] = right + ok, by_tool[name][0] + ok, by_tool[name][1] + 1
-        if not ok and len(wrong) < 12:
-            wrong.append({"asked": e[0]["content"], "expected": expected["arguments"], "got": text_of(tokenizer, ids)[:200]})
-    return {"n": n, "right_tool": right_tool / n, "right_call": right / n, "by_tool": {k: a / max(1, b) for k, (a, b) in by_tool.items()}, "first_wrong": wrong}
+        right = got == (expected["name"], expected["arguments"])
+        by_tool[name][0], by_tool[name][1] = by_tool[name][0] + right, by_tool[name][1] + 1
+        if not right and len(wrong) < 12:
+            wrong.append({"asked": messages[0]["content"], "expected": expected["arguments"], "got": reply[:200]})
+    n = len(asked)
+    return {"n": n, "right_tool": right_tool / n, "right_call": sum(a for a, _ in by_tool.values()) / n,
+            "by_tool": {k: a / max(1, b) for k, (a, b) in by_tool.items()}, "first_wrong": wrong}
+
+
+def tool_calls(model, tokenizer, n: int) -> dict:
+    """With nothing that forces the form; `constrained.py` measures the same prompts held to the tools' schemas."""
+    asked = call_prompts(n)
+    prompts = [prompt_ids(tokenizer, SYSTEM + messages[:1], all_page_tools()) for _, messages in asked]
+    return score_calls(asked, [text_of(tokenizer, ids) for ids, _ in generate(model, prompts, 80)])
 
 
 def declines(model, tokenizer, n: int) -> dict:

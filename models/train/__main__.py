@@ -6,6 +6,7 @@ Everything is kept in --out; run it again and it goes on where it stopped. See m
 """
 
 import argparse
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import distill
 import export
 import template
 import tokenizer as T
-from loop import Run
+from loop import Budget, Run
 from model import Llama
 from settings import SETTINGS
 
@@ -32,6 +33,8 @@ def options():
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
     parser.add_argument("--out", type=Path, default=Path.home() / ".cache/tandem-train", help="checkpoints, logs and exports; one folder a setting is made in it")
     parser.add_argument("--target-minutes", type=float, help="instead of the setting's")
+    parser.add_argument("--target-tokens", type=int, help="train for so many tokens, however long they take")
+    parser.add_argument("--decay-share", type=float, help="of the target's budget, the share in which its learning rate falls")
     parser.add_argument("--draft-minutes", type=float)
     parser.add_argument("--teacher-tokens", type=int)
     parser.add_argument("--threads", type=int, help="instead of PyTorch's choice; 1 is best where other work shares the cores")
@@ -74,7 +77,7 @@ def held_out_check(tokenizer, data: Path, device):
     """Losses on a little held-out data, to watch while training; the real figures are `models/evaluate`'s."""
     stories = [s for s in corpus.stories(data) if corpus.is_held_out(s)][:24]
     sources = {"stories": D.Source([D.encode_text(tokenizer, s) for s in stories])}
-    for kind in ("tool_chat", "passages", "text_tasks", "agents"):
+    for kind in ("tool_chat", "drills", "passages", "text_tasks", "agents"):
         sources[kind] = D.Source([D.encode_chat(tokenizer, *c) for c in D.conversations(kind, data, 24, "check", "held-out")])
 
     @torch.no_grad()
@@ -116,7 +119,9 @@ def main():
         target.load_state_dict(export.read_gguf(args.start_from)[1])
     hidden_of = torch.compile(target.hidden) if setting.compile else target.hidden
     batches = D.Batches(sources, setting.seed, setting.n_rows, setting.n_tokens)
-    target_run = Run("target", target, batches, data_loss(hidden_of, device), out, args.target_minutes or setting.target_minutes, setting, check)
+    budget = Budget(args.target_minutes or setting.target_minutes, args.target_tokens)
+    schedule = dataclasses.replace(setting, decay_share=args.decay_share or setting.decay_share)
+    target_run = Run("target", target, batches, data_loss(hidden_of, device), out, budget, schedule, check)
     target_run.train()
     export.export("target", target, out)
     if args.stop_after == "target":
@@ -142,7 +147,8 @@ def main():
     if (out / "draft-before.pt").exists():
         draft.load_state_dict(torch.load(out / "draft-before.pt", map_location=device, weights_only=False)["model"])
     hidden_of = torch.compile(draft.hidden) if setting.compile else draft.hidden
-    Run("draft", draft, distill.Cached(kept["batches"], setting.seed), distill.distillation_loss(hidden_of, device), out, args.draft_minutes or setting.draft_minutes, setting, check).train()
+    budget = Budget(args.draft_minutes or setting.draft_minutes)
+    Run("draft", draft, distill.Cached(kept["batches"], setting.seed), distill.distillation_loss(hidden_of, device), out, budget, setting, check).train()
     export.export("draft", draft, out)
 
 

@@ -15,12 +15,15 @@ from tokenizers import Tokenizer
 
 import corpus
 import template
-from generate import agents, chat, passages, texts
+from generate import agents, chat, drills, passages, plots, texts
 from generate.names import Maker
 from tokenizer import END_OF_TEXT, IM_END, IM_START, load as load_tokenizer
 
 # Share of the documents' tokens that each source gets in training.
-WEIGHTS = {"stories": 0.19, "tales": 0.02, "story_chat": 0.07, "tool_chat": 0.36, "text_tasks": 0.07, "passages": 0.09, "agents": 0.11, "seal_tools": 0.02, "toolformer": 0.02, "copying": 0.05}
+WEIGHTS = {
+    "stories": 0.17, "tales": 0.01, "story_chat": 0.06, "plots": 0.05, "plot_texts": 0.07, "tool_chat": 0.22, "drills": 0.20, "text_tasks": 0.06, "passages": 0.05, "agents": 0.06,
+    "seal_tools": 0.01, "toolformer": 0.01, "copying": 0.03,
+}
 
 
 class Source:
@@ -79,6 +82,14 @@ def copying(tokenizer: Tokenizer, n: int, seed: int):
         yield part * times + [END_OF_TEXT], [False] * len(part) + [True] * (len(part) * (times - 1)) + [False]
 
 
+def plot_texts(data: Path, n: int, seed: int):
+    """Stories made from plots, each begun like a real story of the training split."""
+    real = [s for s in corpus.stories(data) if not corpus.is_held_out(s)]
+    for i in range(n):
+        m = Maker(f"{seed}-plot-texts-{i}")
+        yield plots.story(m, m.pick(real))
+
+
 def conversations(kind: str, data: Path, n: int, seed, split: str = "train", start: int = 0):
     """Conversations start..start + n of one kind, as (messages, tools). Each is made from its own seed."""
     own = [s for s in corpus.stories(data) if corpus.is_held_out(s) == (split == "held-out")]
@@ -87,6 +98,10 @@ def conversations(kind: str, data: Path, n: int, seed, split: str = "train", sta
         m = Maker(f"{seed}-{kind}-{split}-{i}", split)
         if kind == "story_chat":
             yield texts.tell_story(m, m.pick(own)), None
+        elif kind == "plots":
+            yield texts.tell_story(m, plots.story(m, m.pick(own))), None
+        elif kind == "drills":
+            yield drills.drill(m)
         elif kind == "tool_chat":
             yield chat.plain_chat(m) if m.chance(0.08) else chat.tool_chat(m, story=m.pick(own))
         elif kind == "text_tasks":
@@ -117,12 +132,13 @@ def build(tokenizer: Tokenizer, data: Path, folder: Path, n: dict[str, int], see
     folder.mkdir(parents=True, exist_ok=True)
     makers = {
         "stories": lambda: (encode_text(tokenizer, s) for s in corpus.stories(data) if not corpus.is_held_out(s)),
+        "plot_texts": lambda: (encode_text(tokenizer, s) for s in plot_texts(data, n["plots"], seed)),
         "copying": lambda: copying(tokenizer, 20000, seed),
         "tales": lambda: (encode_text(tokenizer, s) for s in corpus.tales(data) if not corpus.is_held_out(s)),
         "seal_tools": lambda: (encode_chat(tokenizer, *c) for c in corpus.seal_tools(data, seed)),
         "toolformer": lambda: (encode_chat(tokenizer, *c) for c in corpus.toolformer(data)),
     }
-    for kind in ("story_chat", "tool_chat", "text_tasks", "passages", "agents"):
+    for kind in ("story_chat", "plots", "tool_chat", "drills", "text_tasks", "passages", "agents"):
         makers[kind] = lambda kind=kind: generated(kind, data, n[kind], seed)
     sources = {}
     for name, make in makers.items():

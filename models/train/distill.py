@@ -15,7 +15,7 @@ import data as D
 import template
 from sampling import generate
 
-SHARES = {"story_chat": 0.4, "tool_chat": 0.35, "text_tasks": 0.1, "passages": 0.08, "agents": 0.07}  # of the prompts for its own text
+SHARES = {"story_chat": 0.25, "plots": 0.15, "tool_chat": 0.25, "drills": 0.1, "text_tasks": 0.1, "passages": 0.08, "agents": 0.07}  # of the prompts for its own text
 KEPT = 32  # probabilities kept a position; the rest is spread over the other tokens
 
 
@@ -31,7 +31,7 @@ def own_text(target, tokenizer, data: Path, n: int, seed: int) -> list:
             if len(ids) < 360:
                 prompts.append(ids)
         for half, temperature in ((prompts[::2], 0.0), (prompts[1::2], 0.8)):
-            for prompt, (reply, _) in zip(half, generate(target, half, 220 if kind == "story_chat" else 90, temperature, seed, batch=64)):
+            for prompt, (reply, _) in zip(half, generate(target, half, 220 if kind in ("story_chat", "plots") else 90, temperature, seed, batch=64)):
                 documents.append((prompt + reply, [False] * len(prompt) + [True] * len(reply)))
     return documents
 

@@ -1,10 +1,11 @@
-"""The training loop, for target and draft alike: resumable at any moment, with a schedule by wall-clock."""
+"""The training loop, for target and draft alike: resumable at any moment, with a schedule by tokens or by wall-clock."""
 
 import json
 import math
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,6 +30,18 @@ def save(path: Path, **state):
     os.replace(temporary, path)
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How much a run is given: tokens where they are named, so that a busy machine takes longer but trains no less; otherwise minutes
+    of its own steps."""
+
+    minutes: float
+    tokens: int | None = None
+
+    def progress(self, tokens: int, trained_s: float) -> float:
+        return tokens / self.tokens if self.tokens else trained_s / (60 * self.minutes)
+
+
 class Run:
     """One model's training. `loss_of(model, batches)` makes the loss of the next batch and says how many tokens it read.
 
@@ -36,18 +49,21 @@ class Run:
     goes on; NAME.jsonl, the log.
     """
 
-    def __init__(self, name, model, batches, loss_of, folder: Path, minutes: float, setting, check=None):
+    def __init__(self, name, model, batches, loss_of, folder: Path, budget: Budget, setting, check=None):
         self.name, self.model, self.batches, self.loss_of, self.folder = name, model, batches, loss_of, folder
-        self.minutes, self.setting, self.check = minutes, setting, check
+        self.budget, self.setting, self.check = budget, setting, check
         self.optimisers = optimisers(model, setting.muon_lr, setting.adam_lr)
         self.step, self.tokens, self.trained_s, self.done = 0, 0, 0.0, False
         self.path, self.stable = folder / f"{name}.pt", folder / f"{name}-stable.pt"
         if self.path.exists():
             self._load(self.path)
-            if self.done and minutes * 60 > self.trained_s * 1.02 and self.stable.exists():
-                # A finished run that is asked for more time goes on from before its decay.
+            if self.done and self.progress() < 0.98 and self.stable.exists():
+                # A finished run that is given more goes on from before its decay.
                 self._load(self.stable)
             print(f"{name}: goes on at step {self.step}, {self.tokens} tokens, {self.trained_s / 60:.1f} minutes", flush=True)
+
+    def progress(self) -> float:
+        return self.budget.progress(self.tokens, self.trained_s)
 
     def _load(self, path):
         state = torch.load(path, map_location=self.setting.device, weights_only=False)
@@ -68,14 +84,15 @@ class Run:
             file.write(line + "\n")
 
     def train(self):
-        budget_s, last_save, last_check, losses = self.minutes * 60, time.monotonic(), time.monotonic(), []
-        decaying = self.trained_s / budget_s >= 1 - self.setting.decay_share
+        last_save = last_check = last_log = time.monotonic()
+        losses, tokens_logged = [], self.tokens
+        decaying = self.progress() >= 1 - self.setting.decay_share
         stop, first = [], True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.append(True))
         while not self.done:
             began = time.monotonic()
-            progress = self.trained_s / budget_s
+            progress = self.progress()
             if progress >= 1 - self.setting.decay_share and not decaying:
                 decaying = True
                 self._save(self.stable)
@@ -93,9 +110,11 @@ class Run:
             # The first step compiles the model; that is no training.
             self.trained_s += 0 if first else time.monotonic() - began
             first = False
-            self.done = self.trained_s >= budget_s
+            self.done = self.progress() >= 1
             if self.step % 20 == 0:
-                self._log(loss=round(sum(losses[-20:]) / len(losses[-20:]), 4), scale=round(scale, 3), tokens_per_s=round(n_tokens / (time.monotonic() - began)))
+                speed = (self.tokens - tokens_logged) / (time.monotonic() - last_log)
+                self._log(loss=round(sum(losses) / len(losses), 4), scale=round(scale, 3), tokens_per_s=round(speed))
+                losses, tokens_logged, last_log = [], self.tokens, time.monotonic()
             if self.check and (time.monotonic() - last_check > 2 * SAVE_EVERY_S or self.done):
                 self._log(**self.check(self.model))
                 last_check = time.monotonic()

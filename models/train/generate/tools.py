@@ -55,13 +55,14 @@ def plain(x: float) -> str:
     return str(int(x)) if float(x).is_integer() else str(round(float(x), 4))
 
 
-def arithmetic(m: Maker, low=2, high=9999):
-    """(what is asked, the expression, its value), with every number of this split."""
+def arithmetic(m: Maker, low=2, high=9999, kinds=(0, 13)):
+    """(what is asked, the expression, its value), with every number of this split. Of `kinds`, 0 to 7 is one operation, 8 to 11 are
+    products, percentages, roots and squares in words, and 12 and 13 are two operations."""
     while True:
         a, b, c = m.number(low, high), m.number(low, min(high, 999)), m.number(2, 99)
         if m.chance(0.1):
             a = m.decimal(99, m.pick([1, 2]))
-        kind = m.random.randint(0, 13)
+        kind = m.random.randint(*kinds)
         if kind <= 7:
             op, words = m.pick([("+", ["plus", "and", "+"]), ("-", ["minus", "-"]), ("*", ["times", "multiplied by", "x", "*"]), ("/", ["divided by", "over", "/"])])
             word = m.pick(words)
@@ -90,9 +91,9 @@ def arithmetic(m: Maker, low=2, high=9999):
             return said, expression, plain(value)
 
 
-def calculator(m: Maker):
+def calculator(m: Maker, high=9999, kinds=(0, 13)):
     if m.chance(0.2):
-        a, b, who = m.number(2, 999), m.number(2, 99), m.first_name()
+        a, b, who = m.number(2, min(high, 999)), m.number(2, min(high, 99)), m.first_name()
         thing = m.pick(["apples", "books", "coins", "cookies", "marbles", "stamps", "eggs", "cards"])
         ask, expression = m.pick([
             (f"{who} has {a} {thing} and gets {b} more. How many {thing} does {who} have now?", f"{a} + {b}"),
@@ -102,18 +103,19 @@ def calculator(m: Maker):
         ])
         value = plain(eval(expression))
         if not m.mine(value):
-            return calculator(m)
+            return calculator(m, high, kinds)
     else:
-        said, expression, value = arithmetic(m)
+        said, expression, value = arithmetic(m, high=high, kinds=kinds)
         ask = m.pick(["What is {}?", "Calculate {}.", "How much is {}?", "Work out {}.", "Compute {}", "{} = ?", "What's {}?", "Can you calculate {}?", "Tell me what {} is.", "{}", "I need {}."]).format(said)
         ask = politely(m, ask)
     result = m.pick([value, value, {"result": float(value) if "." in value else int(value)}])
     return exchange(ask, "calculator", {"expression": expression}, result, m.pick([f"The answer is {value}.", f"{expression} = {value}"]))
 
 
-def clock(m: Maker):
+def clock(m: Maker, known=0.55):
+    """`known` is the share of real cities whose zone has to be known; in the others it stands in the request."""
     roll = m.random.random()
-    if roll < (0.55 if not m.want_held_out else 0.0):
+    if roll < (known if not m.want_held_out else 0.0):
         city, zone = m.known_city()
         where = city
     elif roll < 0.8:
@@ -228,7 +230,13 @@ def made_up_tool(m: Maker) -> tuple[dict, str, str, list[str]]:
 
 
 def made_up_exchange(m: Maker):
-    """(tool, messages). Optional arguments are given only when the request gives them."""
+    """(tool, messages)"""
+    tool, _, messages = made_up_wish(m)
+    return tool, messages
+
+
+def made_up_wish(m: Maker):
+    """(tool, what it is good for, messages). Optional arguments are given only when the request gives them."""
     tool, verb, noun, fields = made_up_tool(m)
     required = tool["function"]["parameters"]["required"]
     given = {f: FIELDS[f](m) for f in fields if f in required or m.chance(0.5)}
@@ -239,7 +247,7 @@ def made_up_exchange(m: Maker):
     if value[0] is None:
         code = m.letters().upper() + str(m.number(10, 999))
         value = (f"Done. The number is {code}.", {"status": "ok", "number": code})
-    return tool, exchange(ask, tool["function"]["name"], given, value[1], value[0])
+    return tool, f"{verb} a {noun}", exchange(ask, tool["function"]["name"], given, value[1], value[0])
 
 
 def _say(value) -> str:
