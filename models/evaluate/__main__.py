@@ -100,7 +100,9 @@ def main():
     if "perplexity" in args.parts:
         done("perplexity_target", perplexities(target))
     if "stories" in args.parts:
-        done("stories", M.story_samples(target, tokenizer, args.data))
+        samples = M.story_samples(target, tokenizer, args.data)
+        done("stories", samples)
+        done("stories_said_again", M.said_again(samples))
     if "floats" in args.parts and args.floats:
         done("against_floats_target", against_floats("target", target, args.floats, documents, tokenizer, args.data))
     if draft and "perplexity" in args.parts:

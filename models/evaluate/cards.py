@@ -25,6 +25,7 @@ def target_card(f: dict) -> str:
         ("the same, calls held to their schemas by the engine", f"{percent(held['right_call'])} ({by(held['by_tool'])}); right tool {percent(held['right_tool'])}"),
         (f"Declines, {declined['n']} prompts no tool fits", f"{percent(declined['declined'])} ({by(declined['by_kind'])})"),
         (f"Reads the result back right, {read['n']} results", f"{percent(read['right'])} ({by(read['by_tool'])})"),
+        ("Ten stories below: sentences that were said before (in real ones 0.4%)", percent(f["stories_said_again"])),
         ("Perplexity a token, held out", ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in f["perplexity_target"].items())),
         ("Perplexity, Q8_0 against float32", ", ".join(f"{k.replace('_', ' ')} {100 * v:+.2f}%" for k, v in floats["gguf_perplexity_change"].items())),
         ("Logits, Q8_0 against float32 in PyTorch", f"mean difference {floats['gguf_logits_mean_difference']:.4f}, largest {floats['gguf_logits_max_difference']:.3f}"),

@@ -140,6 +140,15 @@ def story_samples(model, tokenizer, data, n: int = 10) -> list[str]:
     return [b + " |" + text_of(tokenizer, ids) for b, (ids, _) in zip(begun, generate(model, prompts, 150))]
 
 
+def said_again(samples: list[str]) -> float:
+    """The share of sentences that stand in the same sample before: how much a story goes in circles."""
+    again = n = 0
+    for sample in samples:
+        sentences = [x.strip() for x in re.split(r'[.!?]"?\s', sample.replace("|", "")) if len(x.split()) > 2]
+        again, n = again + len(sentences) - len(set(sentences)), n + len(sentences)
+    return again / max(1, n)
+
+
 def speculation(target, draft, tokenizer, data, n: int) -> dict:
     """Acceptance on held-out stories and tool chats, greedy and at temperature 0.8 under shared noise."""
     stories = [s for s in corpus.stories(data) if corpus.is_held_out(s)][-n:]
