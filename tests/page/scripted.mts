@@ -5,9 +5,14 @@
  */
 import type { Page } from "../../www/page-testing.ts";
 
+/** A reply's pieces, one after the other, or the tools that it calls. */
+export type ScriptedReply = readonly string[] | { calls: readonly { name: string; arguments: Record<string, unknown> }[] };
+
 export interface Script {
-  /** Each reply's pieces, one after the other; the last reply is given again and again. */
-  replies: readonly (readonly string[])[];
+  /** The last is given again and again. */
+  replies: readonly ScriptedReply[];
+  /** The model was made for tools: agents run, in the real worker. */
+  tools?: boolean;
   /** Between pieces. */
   pause_ms?: number;
   /** After so many pieces of a reply, the worker dies. */
@@ -25,20 +30,33 @@ export function inPieces(text: string): string[] {
 export async function scriptEngine(page: Page, script: Script): Promise<void> {
   await page.addInitScript((script: Script) => {
     const STATS = { num_drafts: 9, num_draft_tokens: 30, num_accepted_tokens: 20, accepted_per_position: [9, 7, 4] };
+    // In the frames of the sandbox workers are what they are.
+    if (window !== window.top) return;
     let n_replies = 0;
+    const RealWorker = Worker;
     class ScriptedWorker {
       onmessage: ((event: { data: unknown }) => void) | null = null;
       onerror: unknown = null;
       #aborted = new Set<number>();
       #gone = false;
+      /** Decides what agents do: no test is to decide that. */
+      readonly #agent: Worker | undefined;
+
+      constructor(...made: ConstructorParameters<typeof Worker>) {
+        if (!script.tools) return;
+        this.#agent = new RealWorker(...made);
+        this.#agent.onmessage = ({ data }) => this.#post(data);
+      }
 
       postMessage(message: { id: number; call?: string; request?: unknown; abort?: boolean }): void {
         if (message.abort) this.#aborted.add(message.id);
+        else if (message.call === "agent") this.#agent?.postMessage(message);
         else if (message.call) void this.#answer(message.id, message.call, message.request);
       }
 
       terminate(): void {
         this.#gone = true;
+        this.#agent?.terminate();
       }
 
       #post(data: unknown): void {
@@ -56,7 +74,7 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
             context_tokens: 2048,
             draft: "scripted-draft",
             has_chat_template: true,
-            tool_calls: "generic",
+            tool_calls: script.tools ? "hermes" : "generic",
             enforces_tool_calls: false,
             response_formats: ["text"],
             speculation_modes: ["auto", "off", "fixed"],
@@ -71,7 +89,14 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
 
       async #speak(id: number, call: string, request: string): Promise<void> {
         (window as { asked?: unknown[] }).asked = [...((window as { asked?: unknown[] }).asked ?? []), JSON.parse(request)];
-        const pieces = script.replies[Math.min(n_replies, script.replies.length - 1)] ?? [];
+        const reply = script.replies[Math.min(n_replies, script.replies.length - 1)] ?? [];
+        const pieces = "calls" in reply ? [] : reply;
+        const calls = "calls" in reply ? reply.calls : [];
+        const tool_calls = calls.map(({ name, arguments: given }, at) => ({
+          id: `call-${n_replies}-${at}`,
+          type: "function",
+          function: { name, arguments: JSON.stringify(given) },
+        }));
         n_replies += 1;
         const common = { id: "x", object: "x", created: 0, model: "scripted" };
         const began = performance.now();
@@ -104,7 +129,7 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
               : { index: 0, text: piece, logprobs: null, finish_reason: null };
           this.#post({ id, event: { ...common, choices: [choice], round } });
         }
-        const finish_reason = script.finish_reason ?? "stop";
+        const finish_reason = tool_calls.length > 0 ? "tool_calls" : (script.finish_reason ?? "stop");
         const usage = {
           prompt_tokens: 12,
           completion_tokens: pieces.length,
@@ -115,9 +140,9 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
         const speculation = { ...STATS, mean_acceptance_length: 2.2, speedup: 1.7 };
         const timings = {
           prefill_tokens_per_s: 900,
-          decode_tokens_per_s: (pieces.length / (performance.now() - began)) * 1000,
+          decode_tokens_per_s: (pieces.length / Math.max(1, performance.now() - began)) * 1000,
         };
-        const choices = [{ index: 0, message: { role: "assistant", content: pieces.join("") }, text: "", finish_reason }];
+        const choices = [{ index: 0, message: { role: "assistant", content: pieces.join(""), ...(tool_calls.length > 0 ? { tool_calls } : {}) }, text: "", finish_reason }];
         this.#post({ id, reply: { ...common, choices, usage, speculation, timings } });
       }
     }

@@ -7,7 +7,7 @@ import { highlighter } from "./markdown/rich.svelte.ts";
 import { keepOffline } from "./offline/register.ts";
 import { Preferences } from "./settings/preferences.svelte.ts";
 
-export type Panel = "models" | "settings" | "shortcuts";
+export type Panel = "models" | "settings" | "tools" | "requests" | "shortcuts";
 
 /** Something short to tell, with what can be done about it. */
 export interface Notice {
@@ -38,7 +38,7 @@ export class App {
 
   /** Reads what is stored, and loads the model behind the page. */
   start(): void {
-    void this.library.open(location.hash.slice(1) || null);
+    void this.library.open(location.hash.slice(1) || null).then(() => this.chat.requests.open());
     void this.engine.load(this.preferences.model).then(() => {
       // What most replies will need, while nothing else is to be done.
       requestIdleCallback(() => highlighter.get());

@@ -16,6 +16,8 @@ export const SHORTCUTS: readonly Shortcut[] = [
   { keys: "B", about: "Show or hide the list of conversations", code: "KeyB", shift: false, run: toggleList },
   { keys: "Shift M", about: "Models", code: "KeyM", shift: true, run: (app) => (app.panel = "models") },
   { keys: ",", about: "Settings", code: "Comma", shift: false, run: (app) => (app.panel = "settings") },
+  { keys: ".", about: "Tools", code: "Period", shift: false, run: (app) => (app.panel = "tools") },
+  { keys: "Shift .", about: "What has left this machine", code: "Period", shift: true, run: (app) => (app.panel = "requests") },
   { keys: "/", about: "This list", code: "Slash", shift: false, run: (app) => (app.panel = "shortcuts") },
 ];
 

@@ -4,7 +4,15 @@
  * they are to decide. It decides nothing.
  */
 import { TandemError, toPlain } from "./errors.ts";
-import type { ChatCompletion, ChatCompletionParams, ChatMessage, SpeculationStats, Timings, Usage } from "./openai.ts";
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionParams,
+  ChatMessage,
+  SpeculationStats,
+  Timings,
+  Usage,
+} from "./openai.ts";
 import type { AgentReply, AgentRequest } from "./protocol.ts";
 
 /** What a tool says of itself; see `src/agent/tool.rs`. */
@@ -214,6 +222,11 @@ export interface AgentParams {
   strategy?: "tools" | "react" | "rewoo";
   /** Hears of every step. */
   onStep?: (step: AgentStep) => void;
+  /** Hears the model's replies as they are made, and what each was asked for. */
+  onChunk?: (chunk: ChatCompletionChunk, purpose: NonNullable<AgentStep["purpose"]>) => void;
+  /** With `rewoo`: a plan in the model's own form, such as one that a person has changed. It
+   * stands in for the first that the model would make, and is confirmed like it. */
+  plan?: string;
   /** Asks the person. Without it everything is declined. */
   approve?: (card: RequestCard | PlanCard) => Decision | Promise<Decision>;
   signal?: AbortSignal | null;
@@ -239,11 +252,11 @@ export interface AgentParams {
 /** What a run is driven over. @internal */
 export interface AgentHost {
   agent(request: AgentRequest): Promise<AgentReply>;
-  chat(request: ChatCompletionParams, signal: AbortSignal): Promise<ChatCompletion>;
+  chat(request: ChatCompletionParams, signal: AbortSignal, onChunk?: (chunk: ChatCompletionChunk) => void): Promise<ChatCompletion>;
 }
 
 type Action =
-  | { type: "ask"; request: ChatCompletionParams }
+  | { type: "ask"; purpose: NonNullable<AgentStep["purpose"]>; request: ChatCompletionParams }
   | { type: "call"; call: string; tool: string; arguments: Record<string, unknown>; timeout_ms: number }
   | { type: "cancel"; call: string }
   | { type: "fetch"; call: string; request: number; fetch: AllowedFetch }
@@ -320,10 +333,22 @@ export async function runAgent(host: AgentHost, params: AgentParams): Promise<Ag
       .catch(fail);
   };
 
+  let given_plan = params.plan;
+  /** A reply of the model's, or the plan that stands in for one. */
+  const ask = ({ purpose, request }: Extract<Action, { type: "ask" }>): Promise<unknown> => {
+    const { onChunk } = params;
+    if (purpose !== "plan" || given_plan === undefined) {
+      return host.chat(request, stop.signal, onChunk && ((chunk) => onChunk(chunk, purpose)));
+    }
+    const content = given_plan;
+    given_plan = undefined;
+    return Promise.resolve({ choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }] });
+  };
+
   const act = (action: Action): void => {
     switch (action.type) {
       case "ask":
-        void host.chat(action.request, stop.signal).then(
+        void ask(action).then(
           (reply) => tell({ type: "reply", reply }),
           (error: unknown) => {
             const { code, message } = toPlain(error);

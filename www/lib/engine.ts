@@ -212,9 +212,13 @@ export class Tandem {
     const style = { grammar: !params.completions, ...(own ? { observations: "tool" as const, fences: false } : {}), ...params.style };
     const host = {
       agent: (request: Calls["agent"]["request"]) => this.#client.call("agent", request),
-      chat: (request: ChatCompletionParams, signal: AbortSignal) =>
-        params.completions?.create(request, { signal }) ??
-        (this.#raw("chat", JSON.stringify(request), false, signal) as Promise<ChatCompletion>),
+      chat: async (request: ChatCompletionParams, signal: AbortSignal, onChunk?: (chunk: ChatCompletionChunk) => void) => {
+        if (params.completions) return params.completions.create(request, { signal });
+        if (!onChunk) return this.chat.completions.create({ ...request, stream: false }, { signal });
+        const stream = await this.chat.completions.create({ ...request, stream: true }, { signal });
+        for await (const chunk of stream) onChunk(chunk);
+        return stream.final();
+      },
     };
     return runAgent(host, { ...params, style });
   }

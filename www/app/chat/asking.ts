@@ -1,12 +1,14 @@
 /** One reply from the engine, whichever of its ways fits, as a series of news. */
 import type {
-  ChatCompletion,
   ChatCompletionChunk,
   ChatMessage,
   Completion,
   Round,
+  SpeculationStats,
   Tandem,
+  Timings,
   TokenLogprob,
+  Usage,
 } from "tandem-llm";
 import { inspectionOf, samplingOf, thinkingOf } from "../settings/request.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -24,6 +26,14 @@ export interface News {
 export interface Ending {
   reason: "stop" | "length" | "tool_calls";
   stats: ReplyStats | null;
+}
+
+/** What of a whole reply tells how it ended. */
+interface EndOf {
+  choices: readonly { finish_reason?: Ending["reason"] | null }[];
+  usage?: Usage | null | undefined;
+  speculation?: SpeculationStats | null | undefined;
+  timings?: Timings | null | undefined;
 }
 
 /** What has been said, the part of a reply that is to be continued last. */
@@ -91,7 +101,8 @@ function streamed(settings: Settings) {
   return { ...sampling, speculation: { ...sampling.speculation, rounds: true } };
 }
 
-function messagesOf({ messages, settings }: Asked): ChatMessage[] {
+/** The conversation as requests have it. */
+export function messagesOf({ messages, settings }: Asked): ChatMessage[] {
   const said: ChatMessage[] = messages.map(({ role, text }) => ({ role, content: text }));
   return settings.system.trim() ? [{ role: "system", content: settings.system }, ...said] : said;
 }
@@ -103,7 +114,8 @@ function textOf({ messages, begun, settings }: Asked): string {
   return said.join("\n") + (begun ?? "");
 }
 
-function newsOf(chunk: ChatCompletionChunk): News {
+/** What a piece of a stream tells. */
+export function newsOf(chunk: ChatCompletionChunk): News {
   const choice = chunk.choices[0];
   return {
     text: choice?.delta.content ?? "",
@@ -134,7 +146,8 @@ function traced(token: TokenLogprob): Omit<TracedToken, "at_ms"> {
   };
 }
 
-function endingOf({ choices, usage, speculation, timings }: ChatCompletion | Completion): Ending {
+/** A reply's end, out of the whole. */
+export function endingOf({ choices, usage, speculation, timings }: EndOf): Ending {
   return {
     reason: choices[0]?.finish_reason ?? "stop",
     stats:

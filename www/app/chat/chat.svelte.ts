@@ -1,8 +1,12 @@
 import { isAbort, problemOf, type Engine } from "../engine/engine.svelte.ts";
 import { spoken } from "../engine/choice.ts";
 import { Live } from "../speculation/live.svelte.ts";
-import type { TracedToken } from "../store/records.ts";
-import { ask, type News } from "./asking.ts";
+import type { RunRecord, TracedToken } from "../store/records.ts";
+import { act } from "../tools/act.ts";
+import { Consent } from "../tools/consent.svelte.ts";
+import { RequestLog } from "../tools/requests.svelte.ts";
+import { Toolbox } from "../tools/toolbox.svelte.ts";
+import { ask, type Asked, type Ending, type News } from "./asking.ts";
 import type { Conversation } from "./conversation.svelte.ts";
 import { holding } from "./holding.ts";
 import type { Library } from "./library.svelte.ts";
@@ -18,6 +22,9 @@ export class Chat {
   /** The reply being written. */
   writing = $state.raw<Message>();
   readonly live = new Live();
+  readonly toolbox = new Toolbox();
+  readonly consent = new Consent();
+  readonly requests: RequestLog;
   readonly #library: Library;
   readonly #engine: Engine;
   #stop: AbortController | undefined;
@@ -25,6 +32,7 @@ export class Chat {
   constructor(library: Library, engine: Engine) {
     this.#library = library;
     this.#engine = engine;
+    this.requests = new RequestLog(library);
   }
 
   /** Says `text` at the end of the branch in view and has it answered. */
@@ -93,6 +101,40 @@ export class Chat {
     await this.#write(conversation, reply, null);
   }
 
+  /** A reply as the engine makes it: by way of tools where the conversation has some. */
+  async #reply(reply: Message, page: Pen, asked: Asked & { messages: readonly Message[] }, signal: AbortSignal): Promise<Ending> {
+    const tandem = await this.#engine.whenReady(signal);
+    const onNews = (news: News) => {
+      this.live.heard(news.tokens.length || (news.text || news.thinking ? 1 : 0), news.round);
+      page.write(news);
+    };
+    const names = this.toolbox.chosen(asked.settings, tandem.capabilities);
+    if (names.length === 0 || asked.begun !== null) return ask(tandem, asked, signal, onNews);
+    const { answer, ...ending } = await act(
+      tandem,
+      {
+        asked,
+        tools: await this.toolbox.named(names),
+        before: lastRun(asked.messages),
+        consent: this.consent,
+        sandbox: (toolOf) => this.requests.sandbox(reply.conversation, toolOf),
+        signal,
+      },
+      {
+        onNews,
+        onClear: () => page.clear(),
+        onRun: (run) => {
+          reply.run = run;
+          page.touch();
+        },
+        onDoing: (doing) => (reply.doing = doing),
+      },
+    );
+    page.flush();
+    if (answer) reply.text = answer;
+    return ending;
+  }
+
   /** Writes a reply, or goes on with one that has `begun`. */
   async #write(conversation: Conversation, reply: Message, begun: string | null): Promise<void> {
     const stop = (this.#stop = new AbortController());
@@ -100,6 +142,7 @@ export class Chat {
     this.live.begin();
     reply.status = "streaming";
     reply.problem = null;
+    if (begun === null) reply.run = null;
     const page = new Pen(reply);
     const messages = conversation.branch.slice(0, conversation.branch.indexOf(reply));
     const settings = conversation.record().settings;
@@ -114,11 +157,7 @@ export class Chat {
     addEventListener("pagehide", leaving);
     try {
       await holding(reply.id, async () => {
-        const tandem = await this.#engine.whenReady(stop.signal);
-        const { reason, stats } = await ask(tandem, { messages, begun, settings }, stop.signal, (news) => {
-          this.live.heard(news.tokens.length || (news.text || news.thinking ? 1 : 0), news.round);
-          page.write(news);
-        });
+        const { reason, stats } = await this.#reply(reply, page, { messages, begun, settings }, stop.signal);
         reply.stats = stats;
         reply.status = reason === "length" ? "length" : "whole";
       });
@@ -129,12 +168,18 @@ export class Chat {
       removeEventListener("pagehide", leaving);
       clearInterval(saving);
       page.close();
+      reply.doing = undefined;
       this.#stop = undefined;
       this.writing = undefined;
       conversation.updated = Date.now();
       await this.#library.save(conversation, [reply]);
     }
   }
+}
+
+/** How the run before in a branch left things. */
+function lastRun(branch: readonly Message[]): RunRecord | null {
+  return branch.findLast(({ run }) => run)?.run ?? null;
 }
 
 /** Writes news into a message, once a frame: what arrives between frames is seen together
@@ -175,6 +220,20 @@ class Pen {
     if (this.#tokens.length > 0) this.#reply.trace = [...this.#reply.trace, ...this.#tokens];
     this.#text = this.#thinking = "";
     this.#tokens = [];
+  }
+
+  /** What was written is not the reply after all. */
+  clear(): void {
+    this.flush();
+    this.#reply.text = "";
+    this.#reply.trace = [];
+    this.#began = undefined;
+    this.#unsaved = true;
+  }
+
+  /** Something beside the text has changed. */
+  touch(): void {
+    this.#unsaved = true;
   }
 
   /** Whether there is something that was not saved yet; it counts as saved then. */

@@ -1,5 +1,5 @@
 import { Database } from "../store/database.ts";
-import type { ConversationRecord, Problem } from "../store/records.ts";
+import type { ConversationRecord, Problem, RequestRecord } from "../store/records.ts";
 import { exported, imported, type WholeConversation } from "../store/transfer.ts";
 import type { Settings } from "../settings/settings.ts";
 import { Conversation } from "./conversation.svelte.ts";
@@ -155,6 +155,19 @@ export class Library {
       this.#noted(conversation);
     }
     return wholes.length;
+  }
+
+  /** The log of requests; what cannot be stored is told of as of anything else. */
+  async requests(): Promise<RequestRecord[]> {
+    return (await this.#storing((database) => database.requests())) ?? [];
+  }
+
+  async saveRequest(request: RequestRecord): Promise<void> {
+    await this.#storing((database) => database.saveRequest(request));
+  }
+
+  async clearRequests(): Promise<void> {
+    await this.#storing((database) => database.clearRequests());
   }
 
   async #whole(id: string): Promise<WholeConversation | undefined> {

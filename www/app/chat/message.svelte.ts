@@ -1,4 +1,10 @@
-import type { MessageRecord, MessageStatus, Problem, ReplyStats, TracedToken } from "../store/records.ts";
+import type { MessageRecord, MessageStatus, Problem, ReplyStats, RunRecord, TracedToken } from "../store/records.ts";
+
+/** What a run is at, and the model's words so far where they are not the reply. */
+export interface Doing {
+  what: string;
+  text: string;
+}
 
 /** A message as the page shows it: a record whose changing fields are watched. */
 export class Message {
@@ -14,6 +20,9 @@ export class Message {
   problem = $state.raw<Problem | null>(null);
   stats = $state.raw<ReplyStats | null>(null);
   trace = $state.raw<readonly TracedToken[]>([]);
+  run = $state.raw<RunRecord | null>(null);
+  /** What is being done right now, beside writing the reply. */
+  doing = $state.raw<Doing>();
 
   constructor(record: MessageRecord) {
     this.id = record.id;
@@ -28,6 +37,8 @@ export class Message {
     this.problem = record.problem;
     this.stats = record.stats;
     this.trace = record.trace;
+    // What was stored before there were tools says nothing of them.
+    this.run = (record as Partial<MessageRecord>).run ?? null;
   }
 
   /** A new message after `parent`. */
@@ -47,13 +58,14 @@ export class Message {
       problem: null,
       stats: null,
       trace: [],
+      run: null,
       ...said,
     });
   }
 
   /** The same as plain data. */
   record(): MessageRecord {
-    const { id, conversation, parent, role, created, model, text, thinking, status, problem, stats, trace } = this;
+    const { id, conversation, parent, role, created, model, text, thinking, status, problem, stats, trace, run } = this;
     return {
       id,
       conversation,
@@ -67,6 +79,7 @@ export class Message {
       problem,
       stats,
       trace: [...trace],
+      run,
     };
   }
 }

@@ -1,6 +1,10 @@
 /** How replies are made: what a conversation carries along. */
 import type { SpeculationParams } from "tandem-llm";
 
+/** How a model uses tools: it calls them as it sees fit; in thoughts, actions and
+ * observations; or by a plan that is confirmed as a whole. */
+export type Strategy = "tools" | "react" | "rewoo";
+
 export interface Settings {
   /** Said before everything else; empty for nothing. */
   system: string;
@@ -29,6 +33,9 @@ export interface Settings {
   verification: NonNullable<SpeculationParams["verification"]>;
   /** Whether the probability of every token is kept. */
   inspect: boolean;
+  /** The tools that may be called, by name; null: those that suit the model. */
+  tools: string[] | null;
+  strategy: Strategy;
 }
 
 export const DEFAULTS: Settings = {
@@ -50,6 +57,8 @@ export const DEFAULTS: Settings = {
   drafter: "default",
   verification: "exact",
   inspect: true,
+  tools: null,
+  strategy: "tools",
 };
 
 /** Settings under a name; what it does not mention stays. */
@@ -99,11 +108,13 @@ const WORDS: Partial<Record<keyof Settings, readonly string[]>> = {
   speculation: ["auto", "off", "fixed", "tree"],
   drafter: ["default", "model", "ngram", "both"],
   verification: ["exact", "rejection"],
+  strategy: ["tools", "react", "rewoo"],
 };
 
 function fits(name: keyof Settings, value: unknown, usual: unknown): boolean {
   if (name === "seed") return value === null || Number.isSafeInteger(value);
-  if (name === "stop") return Array.isArray(value) && value.every((text) => typeof text === "string");
+  if (name === "tools" && value === null) return true;
+  if (name === "stop" || name === "tools") return Array.isArray(value) && value.every((text) => typeof text === "string");
   if (typeof value === "number" && !Number.isFinite(value)) return false;
   return typeof value === typeof usual && (WORDS[name]?.includes(value as string) ?? true);
 }

@@ -1,11 +1,15 @@
 /** IndexedDB: conversations and their messages. */
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
-import type { ConversationRecord, MessageRecord } from "./records.ts";
+import type { ConversationRecord, MessageRecord, RequestRecord } from "./records.ts";
 
 interface Schema extends DBSchema {
   conversations: { key: string; value: ConversationRecord };
   messages: { key: string; value: MessageRecord; indexes: { conversation: string } };
+  requests: { key: string; value: RequestRecord; indexes: { at: number } };
 }
+
+/** The log keeps the latest so many. */
+const MAX_REQUESTS = 2_000;
 
 /** Everything said, on this device. */
 export class Database {
@@ -16,10 +20,13 @@ export class Database {
   }
 
   static async open(): Promise<Database> {
-    const db = await openDB<Schema>("tandem", 1, {
-      upgrade(db) {
-        db.createObjectStore("conversations", { keyPath: "id" });
-        db.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
+    const db = await openDB<Schema>("tandem", 2, {
+      upgrade(db, from) {
+        if (from < 1) {
+          db.createObjectStore("conversations", { keyPath: "id" });
+          db.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
+        }
+        if (from < 2) db.createObjectStore("requests", { keyPath: "id" }).createIndex("at", "at");
       },
       // A newer page in another tab wants to change the layout: let it.
       blocking: (_current, _blocked, event) => (event.target as IDBDatabase).close(),
@@ -76,6 +83,29 @@ export class Database {
       cursor = await cursor.continue();
     }
     return found;
+  }
+
+  /** The requests that left, the latest first. */
+  async requests(): Promise<RequestRecord[]> {
+    const all = await this.#db.getAllFromIndex("requests", "at");
+    return all.reverse();
+  }
+
+  /** Notes a request, and forgets the oldest where there are too many. */
+  async saveRequest(request: RequestRecord): Promise<void> {
+    const change = this.#db.transaction("requests", "readwrite");
+    await change.store.put(request);
+    let n_over = (await change.store.count()) - MAX_REQUESTS;
+    let oldest = n_over > 0 ? await change.store.index("at").openCursor() : null;
+    for (; oldest && n_over > 0; n_over -= 1) {
+      await oldest.delete();
+      oldest = await oldest.continue();
+    }
+    await change.done;
+  }
+
+  async clearRequests(): Promise<void> {
+    await this.#db.clear("requests");
   }
 
   close(): void {

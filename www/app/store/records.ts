@@ -1,6 +1,7 @@
 /** What is stored of conversations, and what an export holds: plain data, checked on the
  * way in by `transfer.ts`. */
-import type { Settings } from "../settings/settings.ts";
+import type { AgentEnding, AgentTaint, ShownArgument } from "tandem-llm";
+import type { Settings, Strategy } from "../settings/settings.ts";
 
 /** A conversation. Its messages are stored beside it, not in it. */
 export interface ConversationRecord {
@@ -37,6 +38,63 @@ export interface MessageRecord {
   problem: Problem | null;
   stats: ReplyStats | null;
   trace: TracedToken[];
+  /** What was done with tools to get there; null where they had no part in it. */
+  run: RunRecord | null;
+}
+
+/** A run of an agent: what a reply came out of. */
+export interface RunRecord {
+  strategy: Strategy;
+  steps: StepRecord[];
+  /** Null where it never came to its end. */
+  ending: AgentEnding | null;
+  /** What had been read by its end: the next run of the branch goes on with that. */
+  taint: AgentTaint;
+  /** What the person has allowed for the rest of the conversation. */
+  grants: { tool: string; origin: string }[];
+}
+
+/** Something that was done in a run. Texts are what a model or a tool said: never markup. */
+export interface StepRecord {
+  kind: "model" | "tool" | "request" | "consent" | "mend";
+  at_ms: number;
+  took_ms: number;
+  purpose: "act" | "plan" | "solve" | null;
+  /** What the model said, what the tool's result was, or what was wrong. */
+  text: string;
+  tool: string;
+  /** The call it belongs to. */
+  call: string;
+  arguments: ShownArgument[];
+  is_error: boolean;
+  n_hidden: number;
+  n_cut: number;
+  n_tokens: number;
+  url: string;
+  /** Of a request: `allowed`, `asked`, or why not. */
+  decision: string;
+  /** Of a question to the person: what they said. */
+  approved: boolean | null;
+  /** Whose text had been read by then. */
+  foreign: string[];
+}
+
+/** A request that left this machine, noted before it did. */
+export interface RequestRecord {
+  id: string;
+  at: number;
+  conversation: string;
+  /** The tool that made it. */
+  tool: string;
+  method: string;
+  url: string;
+  body: string;
+  /** HTTP's; null where no answer came, or none has yet. */
+  status: number | null;
+  n_bytes: number;
+  took_ms: number;
+  /** Why there was no answer; empty where there is one, or may still be. */
+  failed: string;
 }
 
 /** What went wrong, as the person is told. */

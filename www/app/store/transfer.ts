@@ -8,6 +8,8 @@ import type {
   Problem,
   Proposer,
   ReplyStats,
+  RunRecord,
+  StepRecord,
   TracedToken,
 } from "./records.ts";
 
@@ -82,6 +84,7 @@ function readMessage(of: Fields): MessageRecord {
     problem: readProblem(of["problem"]),
     stats: readStats(of["stats"]),
     trace: Array.isArray(of["trace"]) ? of["trace"].map(readToken) : [],
+    run: readRun(of["run"]),
   };
 }
 
@@ -127,6 +130,63 @@ function readToken(given: unknown): TracedToken {
   };
 }
 
+const STRATEGIES: readonly RunRecord["strategy"][] = ["tools", "react", "rewoo"];
+const ENDINGS: readonly NonNullable<RunRecord["ending"]>[] = [
+  "answered",
+  "declined",
+  "aborted",
+  "steps",
+  "tokens",
+  "time",
+  "too_many_errors",
+  "plan_changed",
+  "engine_failed",
+  "internal",
+];
+const KINDS: readonly StepRecord["kind"][] = ["model", "tool", "request", "consent", "mend"];
+const PURPOSES: readonly StepRecord["purpose"][] = ["act", "plan", "solve"];
+
+/** A run that a file tells of. What it was allowed is not taken over: only the person at
+ * this machine allows anything. What it had read stays read. */
+function readRun(given: unknown): RunRecord | null {
+  if (given === null || given === undefined) return null;
+  const of = fieldsOf(given, "run");
+  const taint = fieldsOf(of["taint"] ?? {}, "run.taint");
+  return {
+    strategy: STRATEGIES.find((strategy) => strategy === of["strategy"]) ?? "tools",
+    steps: listOf(of["steps"], "run.steps").slice(0, 1_000).map(readStep),
+    ending: ENDINGS.find((ending) => ending === of["ending"]) ?? null,
+    taint: { foreign: textsOf(taint["foreign"]), private: textsOf(taint["private"]) },
+    grants: [],
+  };
+}
+
+function readStep(given: unknown): StepRecord {
+  const of = fieldsOf(given, "run.steps");
+  const args = Array.isArray(of["arguments"]) ? of["arguments"] : [];
+  return {
+    kind: KINDS.find((kind) => kind === of["kind"]) ?? "mend",
+    at_ms: numberOf(of["at_ms"]),
+    took_ms: numberOf(of["took_ms"]),
+    purpose: PURPOSES.find((purpose) => purpose === of["purpose"]) ?? null,
+    text: textOf(of["text"]),
+    tool: textOf(of["tool"]),
+    call: textOf(of["call"]),
+    arguments: args.map((item) => {
+      const { name, value, source } = fieldsOf(item, "arguments");
+      return { name: textOf(name), value: textOf(value), source: textOf(source) };
+    }),
+    is_error: of["is_error"] === true,
+    n_hidden: numberOf(of["n_hidden"]),
+    n_cut: numberOf(of["n_cut"]),
+    n_tokens: numberOf(of["n_tokens"]),
+    url: textOf(of["url"]),
+    decision: textOf(of["decision"]),
+    approved: typeof of["approved"] === "boolean" ? of["approved"] : null,
+    foreign: textsOf(of["foreign"]),
+  };
+}
+
 /** New ids throughout. A parent that is not there makes its message a first one. */
 function renamed(conversation: ConversationRecord, messages: MessageRecord[]): WholeConversation {
   const id = crypto.randomUUID();
@@ -154,5 +214,6 @@ function listOf(value: unknown, place: string): unknown[] {
   throw new SyntaxError(`${place} is no list`);
 }
 
+const textsOf = (value: unknown): string[] => (Array.isArray(value) ? value.filter((text) => typeof text === "string") : []);
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 const numberOf = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? value : 0);
