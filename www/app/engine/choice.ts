@@ -7,23 +7,28 @@ export type ChosenSource =
   /** Files of the person's: gone with the tab. */
   | { kind: "files"; files: readonly File[]; name: string }
   /** A file's or a folder's address, or a Hugging Face id. */
-  | { kind: "address"; url: string };
+  | { kind: "address"; url: string }
+  /** A server with OpenAI's interface. Its key lasts as long as the page. */
+  | { kind: "server"; url: string; model: string; key: string };
 
 export interface ModelChoice {
   source: ChosenSource;
   /** The address of a draft model, where one was named. */
   draft: string;
   device: Device;
+  /** Most memory that the models may take; as much as there is where it is not given. */
+  budget_bytes?: number;
 }
 
 export const EMBEDDED: ModelChoice = { source: { kind: "embedded" }, draft: "", device: "auto" };
 
 /** What `Tandem.load` is to be given. */
-export function loadOptionsOf({ source, draft, device }: ModelChoice): LoadOptions {
+export function loadOptionsOf({ source, draft, device, budget_bytes }: ModelChoice): LoadOptions {
   const target: ModelSource | undefined =
     source.kind === "address" ? { url: source.url } : source.kind === "files" ? filesOf(source) : undefined;
   return {
     device,
+    ...(budget_bytes === undefined ? {} : { memoryBudgetBytes: budget_bytes }),
     ...(target ? { target } : {}),
     ...(draft && target ? { draft: { url: draft } } : {}),
   };
@@ -36,6 +41,7 @@ function filesOf({ files, name }: { files: readonly File[]; name: string }): Mod
 /** The choice in a word or two. */
 export function nameOf({ source }: ModelChoice): string {
   if (source.kind === "embedded") return "the built-in pair";
+  if (source.kind === "server") return new URL(source.url).host;
   return source.kind === "address" ? source.url : source.name || (source.files[0]?.name ?? "your files");
 }
 

@@ -16,6 +16,8 @@ export class Engine {
   problem = $state.raw<Problem>();
   /** How the load goes. */
   transfer = $state.raw<Transfer>();
+  /** How far it had come, where the person had it wait. */
+  paused = $state.raw<Transfer>();
   #tandem: Tandem | undefined;
   #stop: AbortController | undefined;
   #waiting: { ready: (tandem: Tandem) => void; fail: (error: unknown) => void }[] = [];
@@ -25,13 +27,13 @@ export class Engine {
   async load(choice: ModelChoice): Promise<void> {
     this.#drop();
     this.problem = undefined;
+    this.paused = undefined;
     this.choice = choice;
     this.status = "loading";
     const transfer = (this.transfer = new Transfer());
     const stop = (this.#stop = new AbortController());
     try {
-      const onProgress = transfer.heard.bind(transfer);
-      const tandem = await Tandem.load({ ...loadOptionsOf(choice), onProgress, signal: stop.signal });
+      const tandem = await open(choice, transfer, stop.signal);
       if (this.#stop !== stop) {
         // Another was chosen meanwhile.
         tandem.dispose();
@@ -57,6 +59,12 @@ export class Engine {
 
   /** Stops the load that is going on. */
   cancel(): void {
+    this.#stop?.abort();
+  }
+
+  /** Stops the load, to go on with it later: what has come is kept. */
+  pause(): void {
+    this.paused = this.transfer;
     this.#stop?.abort();
   }
 
@@ -101,6 +109,15 @@ export class Engine {
     }
     this.problem = problemOf(why);
   }
+}
+
+async function open(choice: ModelChoice, transfer: Transfer, signal: AbortSignal): Promise<Tandem> {
+  const { source } = choice;
+  if (source.kind !== "server") {
+    return Tandem.load({ ...loadOptionsOf(choice), onProgress: transfer.heard.bind(transfer), signal });
+  }
+  const { url, model, key } = source;
+  return Tandem.connect({ baseURL: url, ...(model ? { model } : {}), ...(key ? { apiKey: key } : {}), signal });
 }
 
 /** What is to be told of anything thrown; nothing where the person stopped it. */

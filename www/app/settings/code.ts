@@ -34,6 +34,9 @@ function hasSchema({ schema }: Settings): boolean {
 }
 
 function opening({ source, draft, device }: ModelChoice): string {
+  if (source.kind === "server") {
+    return `Tandem.connect(${literal({ baseURL: source.url, ...(source.model ? { model: source.model } : {}) })})`;
+  }
   const options = {
     ...(source.kind === "address" ? { target: { url: source.url } } : {}),
     ...(draft ? { draft: { url: draft } } : {}),

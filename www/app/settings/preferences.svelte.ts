@@ -15,6 +15,8 @@ interface Stored {
   address?: unknown;
   draft?: unknown;
   device?: unknown;
+  server?: unknown;
+  budget_bytes?: unknown;
 }
 
 /** What the person likes, across conversations. Kept beside the page, not in it. */
@@ -43,15 +45,22 @@ export class Preferences {
     if (Array.isArray(stored.presets)) this.presets = stored.presets.map(presetFrom);
     const device = stored.device === "cpu" || stored.device === "gpu" ? stored.device : "auto";
     const draft = typeof stored.draft === "string" ? stored.draft : "";
+    const budget = typeof stored.budget_bytes === "number" ? { budget_bytes: stored.budget_bytes } : {};
+    const { url, model } = (stored.server ?? {}) as { url?: unknown; model?: unknown };
     this.model =
-      typeof stored.address === "string"
-        ? { source: { kind: "address", url: stored.address }, draft, device }
-        : { ...EMBEDDED, device };
+      typeof url === "string" && URL.canParse(url)
+        ? { source: { kind: "server", url, model: typeof model === "string" ? model : "", key: "" }, draft, device, ...budget }
+        : typeof stored.address === "string"
+          ? { source: { kind: "address", url: stored.address }, draft, device, ...budget }
+          : { ...EMBEDDED, device, ...budget };
   }
 
   save(): void {
     const { theme, sidebar, shortcuts, certainty, usual, presets, model } = this;
     const stored: Stored = { theme, sidebar, shortcuts, certainty, usual, presets, device: model.device };
+    if (model.budget_bytes !== undefined) stored.budget_bytes = model.budget_bytes;
+    // The key is not written down.
+    if (model.source.kind === "server") stored.server = { url: model.source.url, model: model.source.model };
     if (model.source.kind === "address") {
       stored.address = model.source.url;
       stored.draft = model.draft;

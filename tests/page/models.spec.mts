@@ -1,0 +1,106 @@
+/** The panel of models: downloads that wait and go on, what is stored, servers, memory. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, HostileServer, lastReply, modelReady, openPage, realWeights, say, shippedTarget, test } from "../../www/page-testing.ts";
+import { inPieces, scriptEngine } from "./scripted.mts";
+
+test("a download waits, goes on, and is deleted once nobody uses it", async ({ page }) => {
+  test.skip(!realWeights(), "shared: no weights in models/ or ../shared/data");
+  const server = new HostileServer(shippedTarget());
+  await server.start();
+  server.pace_ms = 60;
+  await page.goto(server.url);
+  await modelReady(page);
+  await page.keyboard.press("Control+Shift+M");
+  const panel = page.getByRole("dialog", { name: "Models" });
+  await panel.getByLabel("Address of a model").fill(`${server.url}files/model.gguf`);
+  await panel.getByRole("button", { name: "Load", exact: true }).click();
+  await panel.getByRole("button", { name: "Pause" }).click();
+  await expect(panel).toContainText("Waiting:");
+  server.pace_ms = 0;
+  await panel.getByRole("button", { name: "Go on" }).click();
+  await modelReady(page);
+  const file = panel.getByRole("listitem").filter({ hasText: "model.gguf" });
+  await expect(file).toContainText("MB");
+  await file.getByRole("button", { name: "Delete model.gguf" }).click();
+  await expect(page.getByRole("status")).toContainText("in use");
+  await panel.getByRole("button", { name: "The built-in pair" }).click();
+  await modelReady(page);
+  await file.getByRole("button", { name: "Delete model.gguf" }).click();
+  await expect(file).toHaveCount(0);
+  server.stop();
+});
+
+/** A server that says the same to everybody. */
+async function serveReplies(): Promise<{ server: Server; url: string; keys: string[] }> {
+  const keys: string[] = [];
+  const server = createServer((request, response) => {
+    keys.push(String(request.headers.authorization));
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.setHeader("Access-Control-Allow-Headers", "*");
+    if (request.method === "OPTIONS") response.end();
+    else if (request.url?.endsWith("/models")) response.setHeader("Content-Type", "application/json").end('{"data":[{"id":"big"}]}');
+    else {
+      response.setHeader("Content-Type", "text/event-stream");
+      for (const content of ["From ", "afar."]) {
+        response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`);
+      }
+      response.end(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: [DONE]\n\n`);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, keys };
+}
+
+test("a server answers in place of a model, and its key is not kept", async ({ page }) => {
+  const { server, url, keys } = await serveReplies();
+  await openPage(page);
+  await page.keyboard.press("Control+Shift+M");
+  const panel = page.getByRole("dialog", { name: "Models" });
+  await panel.getByLabel("Its address").fill(url);
+  await panel.getByLabel(/^Key/).fill("sk-secret");
+  await panel.getByRole("button", { name: "Connect" }).click();
+  await expect(panel).toContainText("what you write goes there, and only there");
+  await page.keyboard.press("Escape");
+  await say(page, "Hello");
+  await expect(lastReply(page)).toHaveText("From afar.");
+  expect(keys).toContain("Bearer sk-secret");
+  expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain("sk-secret");
+  server.close();
+});
+
+test("what needs more memory than it may is not loaded, and the page says so", async ({ page }) => {
+  test.skip(!realWeights(), "shared: no weights in models/ or ../shared/data");
+  await openPage(page);
+  await page.keyboard.press("Control+Shift+M");
+  const panel = page.getByRole("dialog", { name: "Models" });
+  const budget = panel.getByLabel(/^Memory for models/);
+  await budget.fill("0.001");
+  await budget.press("Tab");
+  await expect(panel.getByRole("alert")).toContainText("out_of_memory");
+  await budget.fill("");
+  await budget.press("Tab");
+  await modelReady(page);
+});
+
+test("where nothing can be stored any more, what is said stays in view and can be taken along", async ({ page }) => {
+  await page.addInitScript(() => {
+    if (window !== window.top) return;
+    const put = IDBObjectStore.prototype.put;
+    IDBObjectStore.prototype.put = function (...given: Parameters<typeof put>) {
+      if ("full" in window) throw new DOMException("no room", "QuotaExceededError");
+      return put.apply(this, given);
+    };
+  });
+  await scriptEngine(page, { replies: [inPieces("One two three."), inPieces("Four five six.")] });
+  await openPage(page);
+  await say(page, "Before");
+  await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
+  await page.evaluate(() => Object.assign(window, { full: true }));
+  await say(page, "After");
+  await expect(lastReply(page)).toHaveText("Four five six.");
+  await expect(page.getByText("There is no room left on this device")).toBeVisible();
+  await page.evaluate(() => delete (window as { full?: boolean }).full);
+  await page.reload();
+  await expect(page.locator('article[data-role="assistant"]').first()).toContainText("One two three.");
+});
