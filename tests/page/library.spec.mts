@@ -54,11 +54,14 @@ test("tools are called with arguments that fit, and a schema is kept to", async 
       tools: [{ type: "function", function: { name: "weather", description: "Weather now", parameters } }],
       tool_choice: "required",
       parallel_tool_calls: false,
+      // By chance a model may think, or name a city, for longer than it has tokens.
+      temperature: 0,
       max_tokens: 300,
     });
     const said = await engine.chat.completions.create({
       messages: [{ role: "user", content: "Where is Ann, and for how long?" }],
       response_format: { type: "json_schema", json_schema: { name: "stay", schema: parameters, strict: true } },
+      temperature: 0,
       max_tokens: 300,
     });
     return { called, said };

@@ -156,7 +156,8 @@ export interface ChatCompletionParams extends SamplingParams {
   tools?: readonly Tool[];
   tool_choice?: ToolChoice;
   parallel_tool_calls?: boolean;
-  /** `none` asks templates that know thinking to leave it out. */
+  /** `none` asks templates that know thinking to leave it out, and lets no answer that is held
+   * to a form begin with a thought. */
   reasoning_effort?: string | null;
   /** Variables for the model's chat template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown>;

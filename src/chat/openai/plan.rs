@@ -106,7 +106,7 @@ pub(super) fn chat(
         () if end.trim_end().ends_with(style.open.trim_end()) => {
             Thought::Begun { close: style.close }
         }
-        () if end.trim_end().ends_with(style.close) => Thought::None,
+        () if end.trim_end().ends_with(style.close) || request.forbids_thought() => Thought::None,
         () => Thought::Optional {
             open: style.open,
             close: style.close,

@@ -231,6 +231,13 @@ impl ChatRequest {
         }
     }
 }
+    /// Whether thinking is switched off, by `reasoning_effort` or in the template's own
+    /// words.
+    pub fn forbids_thought(&self) -> bool {
+        let is_off = |name| self.variables.get(name) == Some(&Json::Bool(false));
+        is_off("enable_thinking") || is_off("thinking")
+    }
+
 
 impl CompletionRequest {
     /// Reads a request.

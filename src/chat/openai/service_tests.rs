@@ -436,6 +436,33 @@ fn thought_is_kept_apart() {
 }
 
 #[test]
+fn an_answer_begins_with_no_thought_where_thinking_is_off() {
+    let mut world = World::new().says("<think>\nHm.\n</think>\n\nno");
+    let mut ask = |off: Json| {
+        let mut fields =
+            json!({ "response_format": { "type": "choice", "choice": ["yes", "no"] } });
+        let object = fields.as_object_mut().unwrap();
+        object.extend(off.as_object().unwrap().clone());
+        let message = world.chat(fields)["choices"][0]["message"].take();
+        (
+            message["reasoning_content"].clone(),
+            message["content"].clone(),
+        )
+    };
+    let thought = ask(json!({}));
+    assert_eq!(thought, (json!("Hm."), json!("no")));
+    for off in [
+        json!({ "reasoning_effort": "none" }),
+        json!({ "chat_template_kwargs": { "enable_thinking": false } }),
+        json!({ "chat_template_kwargs": { "thinking": false } }),
+    ] {
+        let (thought, said) = ask(off);
+        assert!(thought.is_null(), "{thought}");
+        assert!(["yes", "no"].contains(&said.as_str().unwrap()), "{said}");
+    }
+}
+
+#[test]
 fn several_choices_read_the_prompt_once() {
     let mut world = World::new().says("Hi.");
     let whole = world.chat(json!({ "n": 3 }));
