@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 use tandem::Code;
 use tandem::chat::openai::about::{Capabilities, EngineStats};
+use tandem::chat::openai::overflow::{self, Dropped};
 use tandem::chat::openai::request::{CHAT_FIELDS, COMPLETION_FIELDS, REFUSED_FIELDS};
 use tandem::chat::openai::sampling::DRY_FIELDS;
 use tandem::chat::openai::speculation::{self, SpeculationStats};
@@ -109,6 +110,10 @@ fn requests_have_the_same_fields() {
         names(speculation::FIELDS.iter().copied())
     );
     let list = |fields: &[&'static str]| names(fields.iter().copied());
+    assert_eq!(
+        interface(OPENAI, "ContextOverflowParams"),
+        list(overflow::FIELDS)
+    );
     assert_eq!(interface(OPENAI, "DryParams"), list(DRY_FIELDS));
     assert_eq!(
         interface(OPENAI, "ChatAskingMessage"),
@@ -129,7 +134,8 @@ fn requests_have_the_same_fields() {
     assert_eq!(interface(TYPES, "ScoreParams"), list(SCORE_FIELDS));
     assert_eq!(interface(TYPES, "ClassifyParams"), list(CLASSIFY_FIELDS));
     let text = source(OPENAI);
-    for word in format::names().chain(speculation::MODES.iter().copied()) {
+    let words = [speculation::MODES, overflow::POLICIES].concat();
+    for word in format::names().chain(words) {
         assert!(text.contains(&format!("\"{word}\"")), "{word}");
     }
 }
@@ -198,6 +204,7 @@ fn replies_have_the_same_fields() {
         model: String::new(),
         choices: vec![],
         usage: Some(None),
+        context_overflow: Some(Dropped::default()),
         speculation: Some(stats.clone()),
         timings: Some(timings),
         round: Some(speculation::Round::default()),
@@ -215,6 +222,7 @@ fn replies_have_the_same_fields() {
         model: String::new(),
         choices: vec![],
         usage: Usage::default(),
+        context_overflow: Some(Dropped::default()),
         speculation: stats.clone(),
         timings,
     };
@@ -252,6 +260,7 @@ fn replies_have_the_same_fields() {
             "CompletionTokensDetails",
             fields(&CompletionTokensDetails::default()),
         ),
+        ("ContextOverflow", fields(&Dropped::default())),
         ("Timings", fields(&timings)),
         ("Round", fields(&speculation::Round::default())),
         ("SpeculationStats", fields(&stats)),

@@ -191,6 +191,21 @@ test("what a server refuses says so, and never says the key", async ({ server })
   expect(await thrown(remote.tokenize("a"))).toMatchObject({ code: "request_invalid", status: 501 });
 });
 
+test("what a server cannot be asked for is said before it is asked", async ({ server }) => {
+  const remote = await Tandem.connect({ baseURL: server.url });
+  server.answer = (_, response) => json(response, { choices: [{ index: 0, message: { role: "assistant", content: "yes" }, finish_reason: "stop" }] });
+  for (const context_overflow of ["drop_oldest", { policy: "drop_oldest", pinned: [0] }] as const) {
+    const error = await thrown(remote.chat.completions.create({ messages, context_overflow }));
+    expect(error).toMatchObject({ code: "request_invalid", param: "context_overflow", status: 400 });
+  }
+  expect(server.seen.filter(({ path }) => path.endsWith("/completions"))).toHaveLength(0);
+  for (const context_overflow of ["error", { policy: "error" }] as const) {
+    await remote.chat.completions.create({ messages, context_overflow, speculation: { mode: "off" } });
+    const { body } = server.seen.at(-1) ?? { body: {} };
+    expect(Object.keys(body).sort()).toEqual(["messages", "model", "stream"]);
+  }
+});
+
 test("a server that is not there, or has no such model, says so at once", async ({ server }) => {
   expect(await thrown(Tandem.connect({ baseURL: server.url, model: "gpt-9" }))).toMatchObject({ code: "request_invalid", param: "model", status: 404 });
   expect(await thrown(Tandem.connect({ baseURL: "http://127.0.0.1:1" }))).toMatchObject({ code: "remote_failed" });

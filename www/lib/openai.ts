@@ -96,6 +96,27 @@ export interface SpeculationParams {
   rounds?: boolean;
 }
 
+/** What to do where a conversation does not fit the context. `drop_oldest` leaves out whole
+ * turns (a user's message and what follows it), the oldest first, about a quarter of the
+ * context at a time so that the cache keeps the rest. System and developer messages and the
+ * last turn always stay. */
+export interface ContextOverflowParams {
+  policy: "error" | "drop_oldest";
+  /** Messages whose turns stay too, by index. */
+  pinned?: readonly number[] | null;
+  /** Tokens to keep free for the reply; `max_tokens`, but no more than a quarter of the
+   * context, where not given. */
+  reserve_tokens?: number | null;
+}
+
+/** What was left out of a conversation that did not fit. */
+export interface ContextOverflow {
+  /** The messages, by index. */
+  dropped_messages: number[];
+  /** Tokens by which the prompt is shorter. */
+  dropped_tokens: number;
+}
+
 /** DRY: a token that would extend a repetition of `n` tokens, `n` being `allowed_length` or
  * more, loses `multiplier * base ** (n - allowed_length)`. */
 export interface DryParams {
@@ -161,6 +182,8 @@ export interface ChatCompletionParams extends SamplingParams {
   reasoning_effort?: string | null;
   /** Variables for the model's chat template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown>;
+  /** `error` where not given: a conversation that does not fit is not answered. */
+  context_overflow?: "error" | "drop_oldest" | ContextOverflowParams;
   modalities?: readonly "text"[] | null;
   /** Ignored. */
   metadata?: Record<string, string> | null;
@@ -202,6 +225,8 @@ export interface ChatCompletionChunk {
   /** One choice's news; none in the piece that says what was used. */
   choices: ChunkChoice[];
   usage?: Usage | null;
+  /** In the first piece, where anything was left out of the conversation. */
+  context_overflow?: ContextOverflow;
   /** With the last choice's end. */
   speculation?: SpeculationStats;
   /** With the last choice's end. */
@@ -258,6 +283,8 @@ export interface ChatCompletion {
   model: string;
   choices: Choice[];
   usage: Usage;
+  /** Where anything was left out of the conversation. */
+  context_overflow?: ContextOverflow;
   speculation: SpeculationStats;
   timings: Timings;
 }

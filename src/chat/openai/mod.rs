@@ -10,6 +10,7 @@
 //!
 //! * [`request`]: fields, defaults, and the errors that name them; [`sampling`] those of
 //!   how tokens are drawn.
+//! * [`overflow`]: what is left out of a conversation that does not fit, where asked for.
 //! * [`service`]: a session that answers requests.
 //! * [`types`]: what replies are made of.
 //! * [`errors`]: an [`Error`](crate::Error) as status and `error` object.
@@ -25,6 +26,7 @@ pub mod format;
 mod grammar;
 mod logprobs;
 pub mod messages;
+pub mod overflow;
 mod plan;
 pub mod request;
 pub mod sampling;

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::fields::invalid;
 use super::grammar::{ReplyGrammar, Thought};
+use super::overflow::{self, Dropped};
 use super::request::{ChatRequest, Common};
 use super::tools::Tool;
 use crate::chat::reasoning::{self, ReasoningParser};
@@ -21,6 +22,8 @@ const PROMPT_END_TOKENS: usize = 24;
 /// A chat request, ready to be replied to.
 pub(super) struct ChatPlan {
     pub(super) prompt: Vec<u32>,
+    /// What was left out of the conversation.
+    pub(super) dropped: Option<Dropped>,
     pub(super) request: ReplyRequest,
     /// Sets thought apart; `None` where the reply cannot hold any.
     pub(super) reasoning: Option<ReasoningParser>,
@@ -83,15 +86,22 @@ pub(super) fn chat(
             }
         }
     }
-    if by_words {
-        instruct(&mut messages, &tools);
-    }
-    let prompt = session.encode_messages(&RenderRequest {
-        add_generation_prompt: true,
-        tools: (!tools.is_empty() && !by_words).then_some(&tools[..]),
-        variables: Some(&request.variables),
-        ..RenderRequest::new(&messages, now)
-    })?;
+    let encode = |messages: &[Json]| {
+        let mut messages = messages.to_vec();
+        if by_words {
+            instruct(&mut messages, &tools);
+        }
+        session.encode_messages(&RenderRequest {
+            add_generation_prompt: true,
+            tools: (!tools.is_empty() && !by_words).then_some(&tools[..]),
+            variables: Some(&request.variables),
+            ..RenderRequest::new(&messages, now)
+        })
+    };
+    let capacity = session.target().context_tokens();
+    let max_tokens = request.common.max_tokens;
+    let (prompt, dropped) =
+        overflow::fit(&messages, &request.overflow, capacity, max_tokens, &encode)?;
     let tokenizer = &session.target().tokenizer;
     let end = prompt.len().saturating_sub(PROMPT_END_TOKENS);
     let end = tokenizer.decode(prompt.get(end..).unwrap_or_default(), false);
@@ -134,6 +144,7 @@ pub(super) fn chat(
             constraint,
         },
         prompt,
+        dropped,
         reasoning: (!only_answer).then(|| ReasoningParser::new(style, &end)),
         family: (!tools.is_empty()).then_some(family),
         tools,

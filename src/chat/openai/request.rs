@@ -3,12 +3,13 @@
 //! Fields and defaults are OpenAI's (temperature and top_p 1, a seed of chance); those
 //! that are Tandem's own are `top_k`, `min_p`, `typical_p`, `repetition_penalty`, `dry`,
 //! `ignore_eos`, `reasoning_effort`'s effect on templates, `chat_template_kwargs`,
-//! `speculation`, and `response_format`'s `regex`, `grammar` and `choice`. Fields without an effect here are accepted only where
+//! `speculation`, `context_overflow`, and `response_format`'s `regex`, `grammar` and `choice`. Fields without an effect here are accepted only where
 //! that is harmless: [`IGNORED_FIELDS`].
 
 use serde_json::{Map, Value as Json};
 
 use super::fields::{Field, Fields, invalid};
+use super::overflow::{self, Overflow};
 use super::sampling::{self, Sampling};
 use super::speculation::{self, Speculating};
 use super::tools::{Tool, ToolChoice, read_choice, read_tools};
@@ -68,6 +69,7 @@ pub const CHAT_FIELDS: &[&str] = &[
     "reasoning_effort",
     "chat_template_kwargs",
     "modalities",
+    "context_overflow",
     "speculation",
     "user",
     "metadata",
@@ -167,6 +169,8 @@ pub struct ChatRequest {
     pub parallel_tool_calls: bool,
     /// Variables for the chat template.
     pub variables: Map<String, Json>,
+    /// What to do where the conversation does not fit the context.
+    pub overflow: Overflow,
 }
 
 /// What a text completion goes on from.
@@ -209,6 +213,9 @@ impl ChatRequest {
         let tools = fields.read("tools", read_tools)?.unwrap_or_default();
         let tool_choice = fields.read("tool_choice", |choice| read_choice(choice, &tools))?;
         let parallel = fields.read("parallel_tool_calls", Field::bool)?;
+        let overflow = fields.read("context_overflow", |policy| {
+            overflow::read(policy, messages.len())
+        })?;
         Ok(Self {
             common: Common {
                 max_tokens: max_tokens(&fields)?,
@@ -220,7 +227,15 @@ impl ChatRequest {
             tools,
             parallel_tool_calls: parallel.unwrap_or(true),
             variables: variables(&fields)?,
+            overflow: overflow.unwrap_or_default(),
         })
+    }
+
+    /// Whether thinking is switched off, by `reasoning_effort` or in the template's own
+    /// words.
+    pub fn forbids_thought(&self) -> bool {
+        let is_off = |name| self.variables.get(name) == Some(&Json::Bool(false));
+        is_off("enable_thinking") || is_off("thinking")
     }
 
     /// The tools that the model is told of.
@@ -231,13 +246,6 @@ impl ChatRequest {
         }
     }
 }
-    /// Whether thinking is switched off, by `reasoning_effort` or in the template's own
-    /// words.
-    pub fn forbids_thought(&self) -> bool {
-        let is_off = |name| self.variables.get(name) == Some(&Json::Bool(false));
-        is_off("enable_thinking") || is_off("thinking")
-    }
-
 
 impl CompletionRequest {
     /// Reads a request.

@@ -1,5 +1,7 @@
 //! A session that answers requests, one at a time.
 
+use std::cell::Cell;
+
 use serde_json::Value as Json;
 
 use super::about::Stats;
@@ -88,6 +90,8 @@ impl Service {
         let model = self.session.target().name.clone();
         let common = &request.common;
         let streamed_usage = common.include_usage.then_some(None);
+        // Told once, in the first piece.
+        let dropped = Cell::new(plan.dropped.clone());
         let chunk = |choices: Vec<ChunkChoice>| ChatCompletionChunk {
             id: id.clone(),
             object: "chat.completion.chunk",
@@ -95,6 +99,7 @@ impl Service {
             model: model.clone(),
             choices,
             usage: streamed_usage.clone(),
+            context_overflow: dropped.take(),
             speculation: None,
             timings: None,
             round: None,
@@ -146,6 +151,7 @@ impl Service {
             model,
             choices,
             usage,
+            context_overflow: plan.dropped,
             speculation: totals.speculation(),
             timings: totals.timings(),
         })

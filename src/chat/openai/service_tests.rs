@@ -635,6 +635,63 @@ fn an_engine_survives_what_goes_wrong() {
 }
 
 #[test]
+fn a_conversation_that_does_not_fit_goes_on_without_its_oldest_turns_where_asked() {
+    let mut world = World::new().says("Hi.");
+    let mut messages = vec![json!({ "role": "system", "content": "Be brief." })];
+    for n in 0..40 {
+        messages.push(
+            json!({ "role": "user", "content": format!("Question {n}: how are you today?") }),
+        );
+        messages.push(json!({ "role": "assistant", "content": "I am well, thank you." }));
+    }
+    messages.push(json!({ "role": "user", "content": "And tomorrow?" }));
+    let error = world.try_chat(json!({ "messages": messages })).unwrap_err();
+    assert_eq!(
+        (error.code(), error.subject()),
+        (Code::ContextOverflow, "messages")
+    );
+    assert!(error.detail().contains("512"), "{error}");
+    let policy = json!({ "policy": "drop_oldest", "pinned": [3] });
+    let fields = json!({ "messages": messages, "context_overflow": policy, "n": 2 });
+    let (whole, pieces) = world.try_chat(fields).unwrap();
+    let told = &whole["context_overflow"];
+    let dropped: Vec<usize> = told["dropped_messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i.as_u64().unwrap() as usize)
+        .collect();
+    assert_eq!(dropped[..4], [1, 2, 5, 6], "{told}");
+    let kept = messages
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !dropped.contains(i));
+    let kept: Vec<&Json> = kept.map(|(_, message)| message).collect();
+    // The reply is that to the rest, asked for by itself.
+    let rest = world.chat(json!({ "messages": kept, "n": 2 }));
+    assert_eq!(rest["choices"], whole["choices"]);
+    assert_eq!(
+        rest["usage"]["prompt_tokens"],
+        whole["usage"]["prompt_tokens"]
+    );
+    assert!(rest.get("context_overflow").is_none());
+    let n_tokens = whole["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert!(
+        n_tokens <= 384,
+        "{n_tokens} tokens leave no room for a reply"
+    );
+    // A stream says so in its first piece, once.
+    assert_eq!(&pieces[0]["context_overflow"], told);
+    assert!(
+        pieces[1..]
+            .iter()
+            .all(|piece| piece.get("context_overflow").is_none())
+    );
+    let short = world.chat(json!({ "context_overflow": "drop_oldest" }));
+    assert!(short.get("context_overflow").is_none());
+}
+
+#[test]
 fn the_second_turn_reads_only_what_is_new() {
     let mut world = World::new().says("Hi.");
     let first = world.chat(json!({}));

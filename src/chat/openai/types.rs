@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::overflow::Dropped;
 use super::speculation::{Round, SpeculationStats};
 
 /// A piece of a streamed chat completion.
@@ -20,6 +21,9 @@ pub struct ChatCompletionChunk {
     /// What was used, in the last piece where it was asked for; null in the others then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
+    /// What was left out of the conversation, in the first piece, where anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_overflow: Option<Dropped>,
     /// What speculation did, with the last choice's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speculation: Option<SpeculationStats>,
@@ -114,6 +118,9 @@ pub struct ChatCompletion {
     pub choices: Vec<Choice>,
     /// What was used.
     pub usage: Usage,
+    /// What was left out of the conversation, where anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_overflow: Option<Dropped>,
     /// What speculation did, over all choices.
     pub speculation: SpeculationStats,
     /// How fast it went, over all choices.

@@ -166,6 +166,12 @@ export class Remote implements Transport {
     // How guesses are made is the server's own business, and changes no text.
     const rest = { ...body };
     delete rest["speculation"];
+    const policy = rest["context_overflow"] ?? "error";
+    if (policy !== "error" && !(isObject(policy) && policy["policy"] === "error")) {
+      const detail = "context_overflow: a server counts its own tokens, and leaves nothing out when asked";
+      throw new TandemError("request_invalid", detail, { status: 400, type: "invalid_request_error", param: "context_overflow" });
+    }
+    delete rest["context_overflow"];
     const model = rest["model"] === undefined || rest["model"] === "tandem" ? this.#model : rest["model"];
     const made: Json = { ...rest, model, stream };
     const options = isObject(rest["stream_options"]) ? rest["stream_options"] : {};
