@@ -118,6 +118,9 @@ pub struct Usage {
     pub prompt_tokens: usize,
     /// Of those, how many the cache already held.
     pub reused_tokens: usize,
+    /// How many of them the draft model read before the first round: 0 where its cache
+    /// held them, and where it is not to guess.
+    pub draft_read_tokens: usize,
     /// Tokens made, the stop token included.
     pub completion_tokens: usize,
 }
@@ -219,6 +222,7 @@ impl<'m> Generation<'m> {
             usage: Usage {
                 prompt_tokens: prompt.len(),
                 reused_tokens,
+                draft_read_tokens: 0,
                 completion_tokens: 0,
             },
             ending: None,
@@ -343,11 +347,12 @@ impl<'m> Generation<'m> {
     /// Has the draft read the next part of the prompt; says whether it had to.
     async fn prefill_draft(&mut self) -> Result<bool> {
         let start_s = (self.clock)();
-        let read = self.decoder.prepare_draft().await?;
-        if read {
+        let n_read = self.decoder.prepare_draft().await?;
+        if n_read > 0 {
+            self.usage.draft_read_tokens += n_read;
             self.prefill_s += (self.clock)() - start_s;
         }
-        Ok(read)
+        Ok(n_read > 0)
     }
 
     fn finish(&mut self, reason: FinishReason) -> Step {

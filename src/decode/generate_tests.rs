@@ -15,6 +15,26 @@ fn letters() -> Tokenizer {
     Tokenizer::from_json(json.to_string().as_bytes(), &Companions::default()).unwrap()
 }
 
+/// Tokens that begin and end anywhere in letters, letters of several bytes, and bytes that
+/// make one only together: `é` is C3 A9, `日` E6 97 A5.
+fn bytes_and_letters() -> Tokenizer {
+    let words = [
+        "é", "日", "本", "日本", "é日", "a", "b", "ab", "ba", "aa", "a日", "日a", "<0xC3>",
+        "<0xA9>", "<0xE6>", "<0x97>", "<0xA5>", "🦊", "bé", "abé", "本a", "éé", "日日", "aab",
+    ];
+    assert_eq!(words.len(), N_VOCAB);
+    let ids = words.iter().zip(0_u32..);
+    let vocab: serde_json::Map<String, serde_json::Value> = ids
+        .map(|(word, id)| ((*word).to_string(), id.into()))
+        .collect();
+    let json = serde_json::json!({
+        "version": "1.0",
+        "model": { "type": "BPE", "vocab": vocab, "merges": [], "byte_fallback": true },
+        "decoder": { "type": "Sequence", "decoders": [{ "type": "ByteFallback" }, { "type": "Fuse" }] },
+    });
+    Tokenizer::from_json(json.to_string().as_bytes(), &Companions::default()).unwrap()
+}
+
 struct Reply {
     text: String,
     ids: Vec<u32>,
@@ -147,6 +167,80 @@ fn stop_strings_end_the_same_reply_with_and_without_speculation() {
     assert!(accepted > 30, "{accepted} drafts accepted");
 }
 
+/// The least of a reply's tokens in whose text one of `stops` stands, and the text before
+/// the first of them: the rule, without streams.
+fn cut<'t>(tokenizer: &Tokenizer, ids: &'t [u32], stops: &[String]) -> (&'t [u32], String) {
+    for n in 1..=ids.len() {
+        let text = tokenizer.decode(&ids[..n], true);
+        let at = stops.iter().filter_map(|stop| text.find(stop.as_str()));
+        if let Some(at) = at.min() {
+            return (&ids[..n], text[..at].to_string());
+        }
+    }
+    (ids, tokenizer.decode(ids, true))
+}
+
+#[test]
+fn stop_strings_in_letters_of_several_bytes_end_the_reply_wherever_tokens_begin() {
+    let world = || World {
+        tokenizer: bytes_and_letters(),
+        ..World::new()
+    };
+    let tokenizer = bytes_and_letters();
+    // The two halves of a letter, often enough to meet.
+    let options = |max_tokens| {
+        let mut options = options(max_tokens);
+        options.sampling.logit_bias = vec![(12, 2.0), (13, 2.0)];
+        options
+    };
+    let plain = world().reply(&PROMPT, false, options(160));
+    assert_eq!(plain.text, tokenizer.decode(&plain.ids, true));
+    let letters: Vec<char> = plain.text.chars().collect();
+    let (mut accepted, mut across, mut split, mut n_stops) = (0, 0, 0, 0);
+    for at in (3..letters.len() - 8).step_by(3) {
+        let part = |from: usize, length: usize| letters[from..from + length].iter().collect();
+        // One, and several that overlap, or lie one within the other, or begin alike.
+        let choices: [Vec<String>; 4] = [
+            vec![part(at, 3)],
+            vec![part(at, 5), part(at + 1, 2), "~".into()],
+            vec![part(at, 2), part(at, 4)],
+            vec![part(at + 2, 4), part(at, 4)],
+        ];
+        for stop in choices {
+            if stop
+                .iter()
+                .any(|stop| stop.contains(char::REPLACEMENT_CHARACTER))
+            {
+                continue; // it may yet become a letter
+            }
+            n_stops += 1;
+            let (ids, text) = cut(&tokenizer, &plain.ids, &stop);
+            for (speculate, tree) in [(false, false), (true, false), (true, true)] {
+                let reply = world().reply(
+                    &PROMPT,
+                    speculate,
+                    GenerateOptions {
+                        stop: stop.clone(),
+                        tree,
+                        ..options(160)
+                    },
+                );
+                assert_eq!(reply.text, text, "stop at {stop:?}");
+                assert_eq!(reply.ids, ids, "stop at {stop:?}");
+                assert_eq!(reply.reason, FinishReason::Stop);
+                accepted += reply.accepted;
+            }
+            let last = tokenizer.decode(&ids[ids.len() - 1..], true);
+            across += usize::from(!stop.iter().any(|stop| last.contains(stop.as_str())));
+            split += usize::from(last.contains(char::REPLACEMENT_CHARACTER));
+        }
+    }
+    assert!(n_stops > 40, "{n_stops} lists of stops");
+    assert!(across > 20, "{across} stops across tokens");
+    assert!(split > 0, "no stop ends in part of a letter");
+    assert!(accepted > 500, "{accepted} drafts accepted");
+}
+
 #[test]
 fn trees_end_where_their_reply_does() {
     let plain = World::new().reply(&PROMPT, false, options(120));
@@ -259,6 +353,47 @@ fn a_second_turn_reads_only_what_is_new() {
     let fresh = World::new().reply(&second, false, options(40));
     assert_eq!(fresh.usage.reused_tokens, 0);
     assert_eq!(reply.ids, fresh.ids);
+}
+
+#[test]
+fn the_second_turn_of_a_long_chat_is_read_by_neither_model_again() {
+    let long: Vec<u32> = (0..300).map(|i| i * i % N_VOCAB as u32).collect();
+    let mut world = World::new();
+    let first = world.reply(&long, true, options(40));
+    assert_eq!(first.usage.draft_read_tokens, long.len() - 1);
+    let second: Vec<u32> = long
+        .iter()
+        .chain(&first.ids)
+        .copied()
+        .chain([2, 7, 1])
+        .collect();
+    let (by_target, by_draft) = (world.target.read.clone(), world.draft.read.clone());
+    let before = (by_target.get(), by_draft.get());
+    let mut generation = world.start(&second, true, options(40)).unwrap();
+    let read = loop {
+        let read = (by_target.get() - before.0, by_draft.get() - before.1);
+        match pollster::block_on(generation.step()).unwrap().unwrap() {
+            Step::Prefilled { .. } => {}
+            _ => break read,
+        }
+    };
+    // Three tokens are new, the first reply's last was never fed, and the last of all
+    // begins the first round. The draft has not read the last of its own guesses either.
+    let usage = generation.usage();
+    assert_eq!((read.0, usage.reused_tokens), (3, second.len() - 4));
+    assert_eq!(read.1, usage.draft_read_tokens);
+    assert!(
+        (3..=4).contains(&read.1),
+        "the draft read {} tokens",
+        read.1
+    );
+    drop(generation);
+    let again = world.reply(&second, true, options(40));
+    let fresh = World::new().reply(&second, true, options(40));
+    assert_eq!(fresh.usage.reused_tokens, 0);
+    assert_eq!(fresh.usage.draft_read_tokens, second.len() - 1);
+    assert_eq!(again.ids, fresh.ids);
+    assert!(again.accepted > 0);
 }
 
 #[test]

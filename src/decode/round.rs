@@ -406,32 +406,32 @@ impl<'d> Decoder<'d> {
     }
 
     /// Has the draft read some of the text that it lacks, where it is about to guess; says
-    /// whether there was any. Before the first round, so that a prompt is read in steps.
+    /// how many tokens. Before the first round, so that a prompt is read in steps.
     ///
     /// # Errors
     /// What the draft's executor reports.
-    pub async fn prepare_draft(&mut self) -> Result<bool> {
+    pub async fn prepare_draft(&mut self) -> Result<usize> {
         let tokens = self.history.tokens();
         let model = self.drafter.as_mut().and_then(|drafter| drafter.model());
         let Some((executor, sequence)) = model.filter(|_| self.planner.may_use_model()) else {
-            return Ok(false);
+            return Ok(0);
         };
         if tokens.len() > executor.capacity_tokens() {
-            return Ok(false);
+            return Ok(0);
         }
         let start_s = (self.clock)();
         let text = &tokens[..tokens.len() - 1];
         let held = sequence.keep_common_prefix(executor, text)?;
         let end = (held + PREFILL_CHUNK_TOKENS).min(text.len());
         if held == end {
-            return Ok(false);
+            return Ok(0);
         }
         let chunk = &text[held..end];
         sequence.feed(executor, chunk, LogitRows::None).await?;
         executor.settle().await?;
         let seconds = (self.clock)() - start_s;
         self.planner.observe_catch_up(chunk.len(), seconds);
-        Ok(true)
+        Ok(end - held)
     }
 
     /// Has the draft read what it lacks of the text but for a few tokens, which is no
