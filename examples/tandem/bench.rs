@@ -24,6 +24,7 @@ use tandem::model::shape::Shape;
 use tandem::tokenizer::{EncodeOptions, Tokenizer};
 use tandem::{Code, Error, Result};
 
+use super::constrained::{self, Constrained};
 use super::load::{Devices, Role, open};
 use super::{Running, print_json};
 
@@ -49,6 +50,10 @@ pub struct Bench {
     /// Text to go on from, in place of a story of so many tokens.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt_tokens", "shape"])]
     prompt: Option<String>,
+    /// What holding a reply to this JSON schema costs; --prompt is what the user says.
+    #[arg(long, value_name = "FILE.json", requires_all = ["model", "prompt"],
+        conflicts_with_all = ["ngram", "draft_shape"])]
+    schema: Option<PathBuf>,
     /// A draft of this shape: it costs what it costs, and its guesses are made right
     /// as often as --acceptance says.
     #[arg(long, value_name = "NAME")]
@@ -85,6 +90,18 @@ pub struct Bench {
 
 pub fn run(args: &Bench) -> Result<()> {
     check(args)?;
+    if let (Some(schema), Some(model), Some(prompt)) = (&args.schema, &args.model, &args.prompt) {
+        return constrained::run(&Constrained {
+            model,
+            draft: args.draft.as_deref(),
+            schema,
+            prompt,
+            max_tokens: args.max_tokens,
+            repeat: args.repeat,
+            json: args.json,
+            running: &args.running,
+        });
+    }
     if let (Some(file), Some(shape)) = (&args.write, &args.shape) {
         return write(Shape::named(shape)?.gguf(&args.quant)?.as_ref(), file);
     }
@@ -604,7 +621,7 @@ fn bandwidth_bytes_per_s(model: &LoadedModel) -> Option<f64> {
     Some((words.len() * size_of::<u64>()) as f64 / best)
 }
 
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -9,6 +9,8 @@
 mod agents;
 #[path = "bench.rs"]
 mod bench;
+#[path = "constrained.rs"]
+mod constrained;
 #[path = "generate.rs"]
 mod generate;
 #[path = "inspect.rs"]

@@ -227,7 +227,7 @@ fn request(args: &Generate, session: &Session) -> Result<ReplyRequest> {
     })
 }
 
-fn schema(path: &Path) -> Result<ConstraintSpec> {
+pub fn schema(path: &Path) -> Result<ConstraintSpec> {
     let schema = serde_json::from_str(&read_file(path)?).map_err(|error| {
         let detail = format!("is not JSON: {error}");
         Error::new(Code::ConstraintInvalid, path.display().to_string(), detail)
