@@ -26,6 +26,24 @@ pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// The key under which the engine reads its own options in a schema.
 const ENGINE_OPTIONS: &str = "x-guidance";
 
+/// A schema for JSON that may be laid out, a space or an indented line between its parts,
+/// but no wider: free to, small models write white space until they are cut off. `None`
+/// where it brings options of the engine's.
+pub fn laid_out(mut schema: Json) -> Option<Json> {
+    if let Some(schema) = schema.as_object_mut()
+        && schema
+            .insert(ENGINE_OPTIONS.into(), laid_out_options())
+            .is_some()
+    {
+        return None;
+    }
+    Some(schema)
+}
+
+fn laid_out_options() -> Json {
+    serde_json::json!({ "whitespace_pattern": "( |\n[ \t]{0,24})" })
+}
+
 /// What the reply must look like.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConstraintSpec {
@@ -165,14 +183,15 @@ fn json_grammar(schema: Json) -> Result<TopLevelGrammar> {
         _ => return Err(invalid("is neither an object nor true or false")),
     };
     // The engine's own options, among them one to ignore what it cannot enforce.
-    if schema.contains_key(ENGINE_OPTIONS) {
-        return Err(invalid("unsupported keyword \"x-guidance\""));
-    }
-    let options = serde_json::json!({
-        "whitespace_flexible": false,
-        "item_separator": ", ",
-        "key_separator": ": ",
-    });
+    let options = match schema.remove(ENGINE_OPTIONS) {
+        None => serde_json::json!({
+            "whitespace_flexible": false,
+            "item_separator": ", ",
+            "key_separator": ": ",
+        }),
+        Some(spacing) if spacing == laid_out_options() => spacing,
+        Some(_) => return Err(invalid("unsupported keyword \"x-guidance\"")),
+    };
     schema.insert(ENGINE_OPTIONS.into(), options);
     let mut schema = Json::Object(schema);
     moments::forbid_impossible(&mut schema);

@@ -54,14 +54,16 @@ test("tools are called with arguments that fit, and a schema is kept to", async 
       tools: [{ type: "function", function: { name: "weather", description: "Weather now", parameters } }],
       tool_choice: "required",
       parallel_tool_calls: false,
-      // By chance a model may think, or name a city, for longer than it has tokens.
+      // By chance a model may name a city for longer than it has tokens.
       temperature: 0,
+      reasoning_effort: "none",
       max_tokens: 300,
     });
     const said = await engine.chat.completions.create({
       messages: [{ role: "user", content: "Where is Ann, and for how long?" }],
       response_format: { type: "json_schema", json_schema: { name: "stay", schema: parameters, strict: true } },
       temperature: 0,
+      reasoning_effort: "none",
       max_tokens: 300,
     });
     return { called, said };
@@ -102,7 +104,7 @@ test("what is wrong with a request is said, and the next one is answered", async
     ["request_invalid", "temprature", 400],
     ["request_invalid", "messages[0].content[0].type", 400],
     ["request_invalid", "model", 404],
-    ["context_overflow", "prompt", 400],
+    ["context_overflow", "messages", 400],
     ["constraint_invalid", "json_schema", 400],
     ["request_invalid", "n", 400],
   ]);

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::fields::Field;
-use crate::decode::constraint::ConstraintSpec;
+use crate::decode::constraint::{ConstraintSpec, laid_out};
 use crate::error::Result;
 
 /// The fields of `response_format`, for each of its types.
@@ -22,14 +22,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FORMATS.iter().map(|(name, _)| *name)
 }
 
-/// JSON that may be laid out, a space or an indented line between its parts, but no wider:
-/// free to, small models write white space until they are cut off.
-fn json_schema(mut schema: Json) -> ConstraintSpec {
-    if let Some(schema) = schema.as_object_mut() {
-        let spacing = json!({ "whitespace_pattern": "( |\n[ \t]{0,24})" });
-        schema.insert("x-guidance".to_string(), spacing);
+fn json_schema(field: &Field<'_>, schema: Json) -> Result<Option<ConstraintSpec>> {
+    match laid_out(schema) {
+        Some(schema) => Ok(Some(ConstraintSpec::JsonSchema(schema))),
+        None => Err(field.invalid("unsupported keyword \"x-guidance\"")),
     }
-    ConstraintSpec::JsonSchema(schema)
 }
 
 /// `None` for text.
@@ -39,7 +36,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
     let known = kind.one_of(FORMATS)?;
     let fields = field.object(known)?;
     Ok(match kind.string()? {
-        "json_object" => Some(json_schema(json!({ "type": "object" }))),
+        "json_object" => json_schema(field, json!({ "type": "object" }))?,
         "json_schema" => {
             let fields = fields.need("json_schema")?.object(JSON_SCHEMA_FIELDS)?;
             fields.read("name", Field::string)?;
@@ -50,7 +47,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
             if !schema.value.is_object() && !schema.value.is_boolean() {
                 return Err(schema.invalid("must be a JSON schema: an object or a boolean"));
             }
-            Some(json_schema(schema.value.clone()))
+            json_schema(&schema, schema.value.clone())?
         }
         "regex" => Some(ConstraintSpec::Regex(
             fields.need("regex")?.string()?.to_string(),

@@ -463,6 +463,37 @@ fn an_answer_begins_with_no_thought_where_thinking_is_off() {
 }
 
 #[test]
+fn json_answers_are_held_to_where_no_thought_can_begin() {
+    // As of every model whose template knows no thought.
+    let mut world = World::new().says("{\"a\": 1}");
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "required": ["a"], "additionalProperties": false });
+    for format in [
+        json!({ "type": "json_object" }),
+        json!({ "type": "json_schema", "json_schema": { "schema": schema } }),
+    ] {
+        let whole = world.chat(json!({ "response_format": format, "reasoning_effort": "none" }));
+        assert_eq!(whole["choices"][0]["message"]["content"], "{\"a\": 1}");
+    }
+    // What the engine would read as leave to ignore a keyword is refused, thought or none.
+    let lenient = json!({ "x-guidance": { "lenient": true }, "not": {} });
+    let format = json!({ "type": "json_schema", "json_schema": { "schema": lenient } });
+    let error = world
+        .try_chat(json!({ "response_format": format }))
+        .unwrap_err();
+    assert_eq!(error.subject(), "response_format.json_schema.schema");
+    let unsupported = json!({ "type": "json_schema", "json_schema": { "schema": { "type": "object", "not": {} } } });
+    for effort in ["none", "high"] {
+        let fields = json!({ "response_format": unsupported, "reasoning_effort": effort });
+        let error = world.try_chat(fields).unwrap_err();
+        assert_eq!(
+            (error.code(), error.subject()),
+            (Code::ConstraintInvalid, "json_schema")
+        );
+        assert!(error.detail().contains("not"), "{error}");
+    }
+}
+
+#[test]
 fn several_choices_read_the_prompt_once() {
     let mut world = World::new().says("Hi.");
     let whole = world.chat(json!({ "n": 3 }));
