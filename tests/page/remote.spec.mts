@@ -191,6 +191,18 @@ test("what a server refuses says so, and never says the key", async ({ server })
   expect(await thrown(remote.tokenize("a"))).toMatchObject({ code: "request_invalid", status: 501 });
 });
 
+test("a server whose list of models is broken is used all the same where the model is named", async () => {
+  // As `transformers serve` does where nothing was ever downloaded.
+  const refusing = (status: number): typeof fetch => () => Promise.resolve(new Response("Internal Server Error", { status }));
+  const baseURL = "http://127.0.0.1:1";
+  for (const status of [404, 500]) {
+    const remote = await Tandem.connect({ baseURL, model: "big", fetch: refusing(status) });
+    expect(remote.capabilities.model).toBe("big");
+    expect(await thrown(Tandem.connect({ baseURL, fetch: refusing(status) }))).toBeInstanceOf(TandemError);
+  }
+  expect(await thrown(Tandem.connect({ baseURL, model: "big", fetch: refusing(401) }))).toMatchObject({ status: 401 });
+});
+
 test("what a server cannot be asked for is said before it is asked", async ({ server }) => {
   const remote = await Tandem.connect({ baseURL: server.url });
   server.answer = (_, response) => json(response, { choices: [{ index: 0, message: { role: "assistant", content: "yes" }, finish_reason: "stop" }] });

@@ -56,8 +56,9 @@ export class Remote implements Transport {
     let models: Json[] = [];
     try {
       const response = await this.#send("GET", "/models", undefined, controller.signal);
-      // A server without this route says nothing of the others.
-      if (response.status !== 404 || model === undefined) {
+      // A server whose list is missing or broken says nothing of its other routes: where the
+      // model is named already, the list is not needed.
+      if (response.ok || response.status === 401 || response.status === 403 || model === undefined) {
         const found = await this.#read(response);
         models = Array.isArray(found["data"]) ? found["data"].filter(isObject) : [];
       }
