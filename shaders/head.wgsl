@@ -1,6 +1,6 @@
 // out[i] = cap(scale * (W . norm(x[r]) + bias)) for the rows r whose logits are wanted,
 // numbered from 0 in `out`.
-#import matvec
+#import projection
 #import softcap
 
 const EMIT: u32 = 1u;

@@ -1,6 +1,6 @@
 // out[r] += scale * (W . x[r] + bias): the projection at the end of a block, added to the
 // residual stream in place.
-#import matvec
+#import projection
 
 const EMIT: u32 = 1u;
 

@@ -1,6 +1,6 @@
 // out[r, j] = act(gate[j] . norm(x[r])) * (up[j] . norm(x[r])): rows 2j and 2j + 1 of the
 // packed matrix are gate's and up's row j, so one thread has both sums.
-#import matvec
+#import projection
 #import activation
 
 const EMIT: u32 = 2u;

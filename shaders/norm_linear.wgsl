@@ -1,6 +1,6 @@
 // out[r] = W . norm(x[r]) + bias: one or more projections side by side, packed as one
 // matrix. Without a norm (NORM absent) it is a plain projection.
-#import matvec
+#import projection
 
 // Matrix rows that become one output.
 const EMIT: u32 = 1u;

@@ -1,4 +1,4 @@
-// The body of every projection: `W . x` or `W . norm(x)` for ROWS rows at once.
+// The body of projections of few rows: `W . x` or `W . norm(x)` for ROWS rows at once.
 //
 // Weight-stationary: a thread takes every LANES-th block of 32 weights of COLS matrix
 // rows, turns it into numbers once, and multiplies it with all ROWS input rows. LANES
@@ -12,12 +12,13 @@
 // share weights, never sums. A kernel that imports this defines
 //   fn input_row(row) -> u32   which row of `x` row `row` of the dispatch is
 //   fn input_rows() -> u32     how many rows the dispatch has
-//   fn emit(row, col, sum, ...)
+//   fn emit(row, r, c, col)    what becomes of the sums of column `col`, by `column_sum`
+//                              and `row_scale` of `r` and `c`, its place in the tile
 #import params
 #import state
 #import weights
 #import format
-#import reduce
+const THREADS: u32 = 64u;
 @group(0) @binding(0) var<uniform> params: Params;
 // [rows, 8 * n_blocks] vectors: rows are padded to whole blocks with zeros.
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
@@ -34,6 +35,9 @@
 
 // Threads that share a matrix row; matrix rows a workgroup takes.
 const LANES: u32 = $LANES;
+// Lanes are added up one after another in groups of so many, then the groups: `gemm` does
+// the same, so that a row has the same bits there.
+const GROUP: u32 = $GROUP;
 const TILE: u32 = THREADS / LANES * $COLS;
 // Rows that are added up at a time, and sums a thread has for each.
 const BATCH: u32 = $BATCH;
@@ -46,16 +50,25 @@ const SUMS: u32 = $COLS;
 // [BATCH * SUMS, THREADS]
 var<workgroup> sums: array<f32, $BATCH * SUMS * THREADS>;
 
+// The sum over the lanes from `at` on: over each GROUP of them, which was made already,
+// then over the groups.
+fn lanes_sum(at: u32) -> f32 {
+    var sum = sums[at];
+    for (var h = GROUP; h < LANES; h += GROUP) {
+        sum += sums[at + h];
+    }
+    return sum;
+}
+
 // The finished sum of column `col` of the tile, row `r` of the batch.
 fn column_sum(r: u32, col: u32) -> f32 {
-    let thread = col / $COLS * LANES;
-    return sums[(r * SUMS + col % $COLS) * THREADS + thread];
+    return lanes_sum((r * SUMS + col % $COLS) * THREADS + col / $COLS * LANES);
 }
 
 // What the row's sums are multiplied with.
 fn row_scale(r: u32, col: u32) -> f32 {
 #ifdef NORM
-    let squares = sums[(r * SUMS + $COLS) * THREADS + col / $COLS * LANES];
+    let squares = lanes_sum((r * SUMS + $COLS) * THREADS + col / $COLS * LANES);
     return 1.0 / sqrt(squares / f32(params.n_in) + params.eps);
 #else
     return 1.0;
@@ -128,11 +141,13 @@ fn main(
 #endif
 #end
         workgroupBarrier();
-        for (var h = 1u; h < LANES; h *= 2u) {
-            if ((lane & (2u * h - 1u)) == 0u) {
-                for (var at = thread; at < BATCH * SUMS * THREADS; at += THREADS) {
-                    sums[at] += sums[at + h];
+        if (GROUP > 1u) {
+            for (var i = thread; i < BATCH * SUMS * THREADS / GROUP; i += THREADS) {
+                var sum = sums[i * GROUP];
+                for (var h = 1u; h < GROUP; h++) {
+                    sum += sums[i * GROUP + h];
                 }
+                sums[i * GROUP] = sum;
             }
             workgroupBarrier();
         }

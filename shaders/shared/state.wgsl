@@ -22,6 +22,12 @@ fn top_p() -> f32 { return bitcast<f32>(state[8]); }
 fn ln_min_p() -> f32 { return bitcast<f32>(state[9]); }
 fn top_k() -> u32 { return state[10]; }
 fn seed() -> vec2<u32> { return vec2<u32>(state[11], state[12]); }
+// Guesses that earlier passes of the round drew, for a pass that draws another.
+fn n_guessed() -> u32 { return state[13]; }
+// Whether only some tokens may be drawn.
+fn is_masked() -> bool { return state[14] != 0u; }
+// Of how many of the likeliest tokens the log-probabilities are told.
+fn n_top() -> u32 { return state[15]; }
 // Where the row stands in the text.
 fn position(row: u32) -> u32 { return cache_len() + state[$STATE_ROWS + 2u * row + 1u]; }
 // The cache slot the row's key and value go to.

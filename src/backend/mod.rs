@@ -9,8 +9,14 @@ pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod plan;
+mod round;
 
 use std::any::Any;
+
+pub use round::{
+    Draw, Guesses, MAX_ROUND_ROWS, MAX_TOKEN_CHANGES, MAX_TOP_LOGPROBS, Penalties, Round,
+    RoundResult, RowLogprobs, Terms, TokenChange,
+};
 
 use crate::error::{Code, Error, Result};
 use crate::format::{LocalFuture, TensorTable};
@@ -152,76 +158,6 @@ pub enum LogitRows {
     Last,
     /// Every row.
     All,
-}
-
-/// How a device draws a token: the part of a request's sampling that needs nothing
-/// but the logits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
-    /// Divides the logits; 0 takes the highest.
-    pub temperature: f32,
-    /// Keep the `k` most likely tokens; 0 keeps all.
-    pub top_k: usize,
-    /// Keep the fewest most likely tokens whose probabilities reach `p`; 1 keeps all.
-    pub top_p: f32,
-    /// Keep tokens at least `p` times as likely as the likeliest; 0 keeps all.
-    pub min_p: f32,
-    /// The noise is a function of this, the position and the token.
-    pub seed: u64,
-}
-
-/// Guesses at what follows, in a [`Round`].
-pub enum Guesses<'a> {
-    /// Known; empty for a round of plain decoding.
-    Tokens(&'a [u32]),
-    /// To be drawn by a model that runs on the same device, with the round's noise.
-    Model {
-        /// The model.
-        executor: &'a mut dyn Executor,
-        /// Its cache.
-        cache: CacheId,
-        /// Tokens that follow its cache, at least one; the guesses follow the last.
-        tokens: &'a [u32],
-        /// How many to draw, at least one.
-        num_tokens: usize,
-    },
-}
-
-impl Guesses<'_> {
-    /// How many there are, or will be.
-    pub fn len(&self) -> usize {
-        match self {
-            Guesses::Tokens(tokens) => tokens.len(),
-            Guesses::Model { num_tokens, .. } => *num_tokens,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// What an executor needs to know to draft, verify and accept by itself.
-pub struct Round<'a> {
-    /// Tokens that follow the cache, at least one.
-    pub tokens: &'a [u32],
-    /// What may follow the last of them.
-    pub guesses: Guesses<'a>,
-    /// How to draw; the same for whoever guesses.
-    pub draw: &'a Draw,
-}
-
-/// What came of a [`Round`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RoundResult {
-    /// So many guesses, from the first, are what was drawn.
-    pub num_accepted_tokens: usize,
-    /// The tokens drawn: after the last of the round's tokens, then after every guess. Of
-    /// these the first `num_accepted_tokens + 1` follow from the text.
-    pub drawn: Vec<u32>,
-    /// What a model guessed; empty where the guesses were known.
-    pub guesses: Vec<u32>,
 }
 
 /// What has been done on a device since it was opened: running totals of everything that

@@ -338,6 +338,7 @@ async fn time_rounds(
             tokens: &tokens[..1],
             guesses,
             draw: &draw,
+            terms: Default::default(),
         };
         let start_s = clock();
         if target.round(cache, round).await?.is_none() {

@@ -35,6 +35,7 @@ pub mod sampling;
 pub mod score;
 pub mod sequence;
 pub mod stop;
+mod terms;
 #[cfg(test)]
 mod testing;
 pub mod tree;

@@ -146,13 +146,10 @@ impl SamplingParams {
         Ok(())
     }
 
-    /// The same for a device, which draws from a row's logits and nothing else; `None`
-    /// where it takes more.
+    /// The same for a device, but for bias and penalties, which are terms of a round
+    /// (`super::terms`); `None` where it takes what a device does not have.
     pub fn on_device(&self) -> Option<Draw> {
-        let plain = self.typical_p >= 1.0
-            && !self.has_penalties()
-            && self.dry.is_none()
-            && self.logit_bias.is_empty();
+        let plain = self.typical_p >= 1.0 && self.dry.is_none();
         plain.then_some(Draw {
             temperature: self.temperature,
             top_k: self.top_k,

@@ -287,9 +287,11 @@ impl<'d> Decoder<'d> {
         let choice = self.choose(room, &looked_up);
         let start_s = (self.clock)();
         if choice.tree.is_none() {
-            let on_device = self.device_round(executor, sequence, &choice, &looked_up, max_tokens);
-            if let Some(made) = on_device.await? {
-                self.watch(&choice, &looked_up, &made);
+            let on_device = self.device_round(
+                executor, sequence, &choice, &looked_up, &mut made, max_tokens,
+            );
+            if on_device.await? {
+                self.watch(&choice, &looked_up, &made[num_forced..]);
                 return Ok(made);
             }
         }
@@ -300,7 +302,10 @@ impl<'d> Decoder<'d> {
         let begin_s = (self.clock)();
         let proposal = self.propose(&choice, &looked_up, depth).await?;
         let drafted_s = (self.clock)();
+        // A device that turned out not to run rounds may have read some.
+        let held = sequence.tokens().len();
         let pending = &self.history.tokens()[held..];
+        let num_pending = pending.len();
         let guesses = if choice.look_only {
             None
         } else {
@@ -473,7 +478,11 @@ impl<'d> Decoder<'d> {
     }
 
     /// Takes whatever the constraint leaves no choice about into the reply.
-    fn take_forced(&mut self, made: &mut Vec<MadeToken>, max_tokens: usize) -> Result<()> {
+    pub(super) fn take_forced(
+        &mut self,
+        made: &mut Vec<MadeToken>,
+        max_tokens: usize,
+    ) -> Result<()> {
         let Some(constraint) = &mut self.constraint else {
             return Ok(());
         };

@@ -33,6 +33,11 @@ impl TokenMask {
         Self(words)
     }
 
+    /// The words.
+    pub(super) fn into_words(self) -> Vec<u32> {
+        self.0
+    }
+
     /// Allows a token.
     pub fn allow(&mut self, token: u32) {
         self.0[token as usize / 32] |= 1 << (token % 32);
@@ -199,6 +204,8 @@ impl Sampler {
             }
         }
         if p.has_penalties() {
+            // A product is the same on every device, a quotient is not.
+            let inverse = 1.0 / p.repetition_penalty;
             let only_prompt = history
                 .in_prompt
                 .keys()
@@ -207,8 +214,11 @@ impl Sampler {
                 let Some(score) = scores.get_mut(token as usize) else {
                     continue;
                 };
-                let r = p.repetition_penalty;
-                *score = if *score > 0.0 { *score / r } else { *score * r };
+                *score *= if *score > 0.0 {
+                    inverse
+                } else {
+                    p.repetition_penalty
+                };
                 let count = history.in_reply.get(&token).copied().unwrap_or(0);
                 if count > 0 {
                     *score -= p.frequency_penalty * count as f32 + p.presence_penalty;

@@ -18,6 +18,7 @@ mod speculation_cases;
 
 mod attention;
 mod bench;
+mod counters;
 mod elementwise;
 mod goldens;
 mod limits;

@@ -13,7 +13,7 @@ const BOUND: f64 = 2e-5;
 const EPS: f32 = 1e-5;
 
 /// Row counts on both sides of every tile's edge.
-const ROWS: &[usize] = &[1, 2, 3, 5, 8, 9, 16, 17];
+const ROWS: &[usize] = &[1, 2, 3, 5, 8, 9, 16, 17, 25, 33];
 
 #[test]
 fn norm_linear_in_every_element_type() {
@@ -41,7 +41,7 @@ fn norm_linear_in_every_element_type() {
             out,
         });
         let mut bench = case.compile(&gpu, 64);
-        for rows in [1, 3] {
+        for rows in [1, 3, 26] {
             let input = random.vector(rows * n_in);
             bench.set(x, &input);
             bench.run(rows);
@@ -118,6 +118,56 @@ fn norm_linear_of_parts_with_biases_at_every_row_count() {
     }
 }
 
+/// Matrices as wide as several tiles and groups of lanes: many rows go through `gemm`, one
+/// through `matvec`, and a prompt may be cut up anywhere.
+#[test]
+fn norm_gate_up_and_linear_add_of_many_rows_have_the_bits_of_one() {
+    let Some(gpu) = gpu() else { return };
+    for (dtype, n_in, n_ff) in [
+        (DType::Q4_0, 416, 70),
+        (DType::Q6K, 1280, 33),
+        (DType::F16, 40, 5),
+    ] {
+        let mut random = Random::new(25);
+        let mut case = Case::default();
+        let (x, hidden) = (case.buffer(n_in), case.buffer(n_ff));
+        let [gate, up] = [(); 2].map(|()| case.random(dtype, &[n_ff, n_in], &mut random));
+        let norm = Norm {
+            weight: case.vector(n_in, &mut random),
+            eps: EPS,
+        };
+        let down = case.random(DType::F16, &[n_in, n_ff], &mut random);
+        case.plan.ops = vec![
+            Op::NormGateUp {
+                x,
+                norm: Some(norm),
+                gate: case.linear(gate),
+                up: case.linear(up),
+                activation: Activation::Silu,
+                out: hidden,
+            },
+            Op::LinearAdd {
+                x: hidden,
+                linear: case.linear(down),
+                scale: 0.5,
+                residual: x,
+            },
+        ];
+        let mut bench = case.compile(&gpu, 128);
+        let rows = 75;
+        let input = random.vector(rows * n_in);
+        bench.set(x, &input);
+        bench.run(rows);
+        let together = bench.get(x, rows);
+        for row in [0, 1, 31, 32, 40, 63, 74] {
+            let own = row * n_in..(row + 1) * n_in;
+            bench.set(x, &input[own.clone()]);
+            bench.run(1);
+            assert_eq!(bench.get(x, 1), together[own], "{dtype}, row {row}");
+        }
+    }
+}
+
 #[test]
 fn linear_add_adds_to_what_is_there() {
     let Some(gpu) = gpu() else { return };
@@ -179,7 +229,7 @@ fn norm_gate_up_with_every_activation() {
                 out,
             });
             let mut bench = case.compile(&gpu, 64);
-            for rows in [1, 2, 6, 17] {
+            for rows in [1, 2, 6, 17, 65] {
                 let input = random.vector(rows * n_in);
                 bench.set(x, &input);
                 bench.run(rows);

@@ -55,6 +55,7 @@ fn attempt<'a>(
         tokens,
         guesses,
         draw,
+        terms: Default::default(),
     };
     let done = target.executor.round(target.cache, round);
     pollster::block_on(done).map_err(|error| error.code())

@@ -45,8 +45,11 @@ fn an_op_is_named_after_its_variant() {
 /// Kernels that no op of a plan asks for, and the word that their test has.
 const NO_OPS: &[(&str, &str)] = &[
     ("accept", "accept"),
+    ("adjust", "adjust"),
     ("kv_move", "keep"),
+    ("logprobs", "logprobs"),
     ("sample", "sample"),
+    ("sample_scan", "sample"),
 ];
 
 #[test]

@@ -40,6 +40,8 @@ usage: cargo xtask <verb>
         [--repeat N] [--timeout SECONDS]
         this engine beside wllama and transformers.js in a headless Chromium, in turns, on
         the same weights: a table, and bench.json, bench.md and bench.svg in target/bench
+  bless
+        rewrite the files that tests compare with: tests/counters.json
   package
         make the npm package of the library, and print where it is
 ";
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         "serve" => serve::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "bless" => test::bless(rest),
         "package" => package::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

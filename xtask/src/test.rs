@@ -51,6 +51,29 @@ fn native(report: &mut Report) {
         test.args(["--", "--show-output"]);
         libtest(&mut test)
     });
+    // A second driver reads the same shaders in its own way, with other subgroups.
+    report.part("GPU kernels on SwiftShader", || {
+        let driver = tools::swiftshader()?;
+        let mut test = cargo("test", ["--workspace", "--test", "kernels"]);
+        test.args(["--", "--show-output"])
+            .env("VK_DRIVER_FILES", &driver)
+            .env("VK_ICD_FILENAMES", &driver);
+        libtest(&mut test)
+    });
+}
+
+/// Rewrites what the tests hold to files that are checked in: what passes cost on a GPU.
+pub fn bless(args: &[String]) -> Result<ExitCode, String> {
+    if let Some(arg) = args.first() {
+        return Err(usage(&format!("`bless` knows no `{arg}`")));
+    }
+    tools::vulkan().map_err(String::from)?;
+    let mut test = cargo("test", ["--workspace", "--test", "kernels", "counters"]);
+    let ok = check(test.env("TANDEM_BLESS", "1"));
+    match ok.map_err(String::from)?.failed {
+        0 => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
 }
 
 fn web(report: &mut Report) {

@@ -302,6 +302,27 @@ pub fn vulkan() -> Result<(), Trouble> {
         .map_err(|why| missing("gpu", format!("no Vulkan driver{why}: {how}")))
 }
 
+/// The driver of the software GPU that Chromium brings, for Vulkan programs.
+pub fn swiftshader() -> Result<PathBuf, Trouble> {
+    let chromium = browser()?.chromium;
+    let own = fs::canonicalize(&chromium).ok();
+    let own = own.and_then(|file| file.parent().map(Path::to_path_buf));
+    let folders = [
+        "/usr/lib/chromium",
+        "/usr/lib/chromium-browser",
+        "/opt/google/chrome",
+    ];
+    let mut folders = own.into_iter().chain(folders.map(PathBuf::from));
+    let found = folders.find_map(|folder| {
+        let file = folder.join("vk_swiftshader_icd.json");
+        file.is_file().then_some(file)
+    });
+    found.ok_or_else(|| {
+        let why = format!("no vk_swiftshader_icd.json beside {}", chromium.display());
+        missing("gpu", why)
+    })
+}
+
 fn has_vulkan() -> bool {
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
     let folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];

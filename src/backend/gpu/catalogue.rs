@@ -2,10 +2,11 @@
 //! browser: naga accepts WGSL that browsers refuse.
 
 use super::CacheType;
-use super::compile::{accept, cached, kv_move, sample};
+use super::compile::{cached, kv_move};
 use super::device::Gpu;
 use super::launch::{Grid, specialised};
 use super::params;
+use super::sampler::{accept, adjust, logprobs, sample, sample_scan};
 use super::shader::Variant;
 use super::weights::Format;
 use crate::error::Result;
@@ -39,7 +40,12 @@ fn catalogue() -> Vec<Variant> {
     let mut all = vec![
         accept(),
         kv_move(),
-        sample(),
+        adjust(false),
+        adjust(true),
+        sample(false),
+        sample(true),
+        sample_scan(),
+        logprobs(),
         Variant::new("norm_add", params::NormAdd::WGSL),
     ];
     let matvec = |kernel, format, rows| {
@@ -52,11 +58,11 @@ fn catalogue() -> Vec<Variant> {
     };
     for &format in Format::ALL {
         all.push(Variant::new("embed", params::Embed::WGSL).formatted(format));
-        for rows in [1, 4] {
+        for rows in [1, 4, 256] {
             all.push(matvec("norm_linear", format, rows).flag("NORM", true));
         }
     }
-    for rows in [1, 2, 4, 8, 16] {
+    for rows in [1, 2, 4, 8, 16, 256] {
         for kernel in ["norm_linear", "linear_add", "head"] {
             let variant = matvec(kernel, Format::Q4_0, rows);
             all.push(variant.clone());

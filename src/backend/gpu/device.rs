@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::super::Counters;
 use super::pipeline::{Kernel, Layout};
+use super::sampler::Shared;
 use super::shader::Variant;
 use super::state::DRAWN_WORDS;
 use crate::error::{Code, Error, Result};
@@ -58,6 +59,8 @@ pub struct Gpu {
     /// Tokens drawn, by all that runs here: a draft leaves its guesses where the target
     /// finds them (`state.rs` says where).
     pub(super) drawn: wgpu::Buffer,
+    /// What else the passes of a round share.
+    pub(super) shared: Shared,
     pub(super) kernels: RefCell<BTreeMap<Variant, Rc<Kernel>>>,
     pub(super) layouts: RefCell<BTreeMap<String, Rc<Layout>>>,
 }
@@ -136,6 +139,7 @@ impl Gpu {
         });
         Ok(Rc::new(Self {
             drawn,
+            shared: Shared::new(&device),
             device,
             queue,
             capabilities,

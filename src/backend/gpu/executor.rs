@@ -10,11 +10,12 @@ use super::super::{
 };
 use super::CacheType;
 use super::cache::Cache;
-use super::compile::{Compiled, accept, compile, kv_move, sample};
+use super::compile::{Compiled, compile, kv_move};
 use super::device::Gpu;
 use super::launch::{LOGITS_ROWS, Over};
 use super::pass::{Program, check_rows};
 use super::pipeline::Kernel;
+use super::sampler::TOLD_BYTES;
 use super::state::{DRAWN_WORDS, MAX_ROWS, Pass};
 use crate::error::{Code, Error, Result};
 use crate::format::{LocalFuture, TensorTable};
@@ -35,8 +36,6 @@ pub struct GpuExecutor {
     pub(super) compiled: Compiled,
     programs: BTreeMap<(usize, usize), Rc<Program>>,
     pub(super) kv_move: Rc<Kernel>,
-    pub(super) sample: Rc<Kernel>,
-    pub(super) accept: Rc<Kernel>,
     /// Mapped to read logits, or a round's outcome.
     pub(super) staging: wgpu::Buffer,
     pub(super) caches: Vec<Option<Cache>>,
@@ -69,12 +68,11 @@ impl GpuExecutor {
         )
         .await?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging_bytes = ((plan.n_vocab * LOGITS_ROWS).max(DRAWN_WORDS) * 4) as u64;
+        let outcome_bytes = DRAWN_WORDS as u64 * 4 + TOLD_BYTES;
+        let staging_bytes = ((plan.n_vocab * LOGITS_ROWS * 4) as u64).max(outcome_bytes);
         let make = || gpu.buffer("logits readback", staging_bytes, usage);
         let staging = gpu.guarded("logits readback", make).await?;
         let kv_move = gpu.kernel(&kv_move()).await?;
-        let sample = gpu.kernel(&sample()).await?;
-        let accept = gpu.kernel(&accept()).await?;
         let used_bytes = compiled.bytes + staging_bytes;
         Ok(Self {
             gpu,
@@ -87,8 +85,6 @@ impl GpuExecutor {
             compiled,
             programs: BTreeMap::new(),
             kv_move,
-            sample,
-            accept,
             staging,
             caches: Vec::new(),
             capacity_tokens,
@@ -200,7 +196,7 @@ impl GpuExecutor {
                 len,
                 first_logits,
                 n_logits,
-                draw: None,
+                drawing: None,
             };
             let bytes = self.submit(id, &pass).await?;
             if bytes > 0 {

@@ -2,15 +2,20 @@
 
 use std::ops::RangeInclusive;
 
+use super::super::MAX_ROUND_ROWS;
 use super::shader::Variant;
 
 /// Rows a matvec takes at once.
 pub const TILE_ROWS: usize = 16;
 /// Rows whose logits one pass can give, and whose results are the same to the bit
 /// whatever runs beside them: the longest proposal and the token before it.
-pub const LOGITS_ROWS: usize = 17;
-/// Threads a workgroup, in every kernel.
+pub const LOGITS_ROWS: usize = MAX_ROUND_ROWS;
+/// Threads a workgroup, in most kernels.
 pub const THREADS: usize = 64;
+/// Matrix rows and rows that a workgroup of `shared/gemm.wgsl` takes.
+const GEMM_TILE: (usize, usize) = (64, 32);
+/// More rows than this are multiplied in tiles. The bits are the same.
+const MATVEC_ROWS: usize = 24;
 /// Workgroups along one dimension of a launch (WebGPU's default limit).
 const MAX_WORKGROUPS: u32 = 65_535;
 
@@ -80,7 +85,7 @@ impl Step {
             Grid::Splits { x, tokens: each } => [x, n(rows), n(tokens.div_ceil(each))],
             Grid::Matvec { n_out, n_blocks } => {
                 let shape = MatvecShape::new(rows, n_blocks);
-                let tiles = n(n_out.div_ceil(THREADS / shape.lanes * shape.cols));
+                let tiles = n(n_out.div_ceil(shape.tile_cols));
                 let y = tiles.div_ceil(MAX_WORKGROUPS);
                 [tiles.div_ceil(y), y, n(rows.div_ceil(shape.rows))]
             }
@@ -103,11 +108,15 @@ pub fn specialised(variant: &Variant, grid: Grid, rows: usize) -> Variant {
     match grid {
         Grid::Matvec { n_blocks, .. } => {
             let shape = MatvecShape::new(rows, n_blocks);
+            let group = shape.lanes.min(8);
+            let variant = variant.with("LANES", shape.lanes).with("GROUP", group);
+            if shape.cols == 0 {
+                return variant.flag("GEMM", true);
+            }
             let batch = shape.rows.min(4);
             variant
                 .with("ROWS", shape.rows)
                 .with("COLS", shape.cols)
-                .with("LANES", shape.lanes)
                 .with("BATCH", batch)
                 .with("BATCHES", shape.rows / batch)
         }
@@ -119,8 +128,10 @@ pub fn specialised(variant: &Variant, grid: Grid, rows: usize) -> Variant {
 struct MatvecShape {
     /// Rows a workgroup takes.
     rows: usize,
-    /// Matrix rows a thread takes.
+    /// Matrix rows a thread takes; 0 where they are taken in tiles.
     cols: usize,
+    /// Matrix rows a workgroup takes.
+    tile_cols: usize,
     /// Threads that share a matrix row. Depends on the matrix alone: it is the shape of
     /// a sum.
     lanes: usize,
@@ -128,14 +139,28 @@ struct MatvecShape {
 
 impl MatvecShape {
     fn new(rows: usize, n_blocks: usize) -> Self {
-        let rows = rows.next_power_of_two().min(TILE_ROWS);
-        let cols = if (4..=8).contains(&rows) { 4 } else { 2 };
         // As many lanes as have something to do for most of the time.
         let busy = |lanes: usize| n_blocks * 10 >= n_blocks.div_ceil(lanes) * lanes * 7;
         let lanes = [32, 16, 8, 4, 2]
             .into_iter()
             .find(|&l| l <= n_blocks && busy(l))
             .unwrap_or(1);
-        Self { rows, cols, lanes }
+        if rows > MATVEC_ROWS {
+            let (tile_cols, rows) = GEMM_TILE;
+            return Self {
+                rows,
+                cols: 0,
+                tile_cols,
+                lanes,
+            };
+        }
+        let rows = rows.next_power_of_two().min(TILE_ROWS);
+        let cols = if (4..=8).contains(&rows) { 4 } else { 2 };
+        Self {
+            rows,
+            cols,
+            tile_cols: THREADS / lanes * cols,
+            lanes,
+        }
     }
 }

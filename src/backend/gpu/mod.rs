@@ -23,6 +23,7 @@ mod params;
 mod pass;
 mod pipeline;
 mod round;
+mod sampler;
 mod shader;
 mod state;
 mod weights;

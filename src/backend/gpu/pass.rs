@@ -63,11 +63,8 @@ impl GpuExecutor {
             bytes_moved += step.bytes_moved(rows, tokens);
         }
         let mut dispatches = program.len() as u64;
-        if let (Some(_), Some(groups)) = (pass.draw, &self.compiled.sample) {
-            compute.set_pipeline(&self.sample.pipeline);
-            compute.set_bind_group(0, &groups.sample, &state);
-            compute.dispatch_workgroups(1, pass.n_logits as u32, 1);
-            dispatches += 1;
+        if let (Some(drawing), Some(sampler)) = (&pass.drawing, &self.compiled.sampler) {
+            dispatches += sampler.launch(compute, &state, pass.n_logits, drawing);
         }
         self.gpu.count(|c| {
             c.dispatches += dispatches;

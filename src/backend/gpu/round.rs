@@ -8,13 +8,19 @@
 
 use std::rc::Rc;
 
-use super::super::{CacheId, Draw, Guesses, Round, RoundResult, Rows};
+use super::super::{
+    CacheId, Guesses, MAX_TOKEN_CHANGES, MAX_TOP_LOGPROBS, Round, RoundResult, Rows, Terms,
+};
 use super::GpuExecutor;
 use super::executor::word;
 use super::launch::LOGITS_ROWS;
 use super::pass::{Program, check_rows};
+use super::sampler::Drawing;
 use super::state::{DRAWN, DRAWN_GUESSES, DRAWN_OUTCOME, MAX_SLOTS, Pass};
 use crate::error::{Code, Error, Result};
+
+/// What stands for a token where none may be drawn; as in `sample.wgsl`.
+const NONE_ALLOWED: u32 = u32::MAX - 1;
 
 /// A draft that is to run beside the target.
 struct DraftRun<'a> {
@@ -46,7 +52,7 @@ impl<'a> DraftRun<'a> {
         let Some(executor) = own.filter(|own| Rc::ptr_eq(&own.gpu, &target.gpu)) else {
             return Ok(None);
         };
-        if executor.compiled.sample.is_none()
+        if executor.compiled.sampler.is_none()
             || num_tokens == 0
             || num_tokens > MAX_SLOTS
             || tokens.len() > LOGITS_ROWS
@@ -78,7 +84,12 @@ impl<'a> DraftRun<'a> {
     }
 
     /// Launches every step.
-    fn replay(&mut self, compute: &mut wgpu::ComputePass<'_>, draw: &Draw) {
+    fn replay(&mut self, compute: &mut wgpu::ComputePass<'_>, drawing: &Drawing<'_>) {
+        // Only the target's rows are told about.
+        let terms = Terms {
+            logprobs: None,
+            ..drawing.terms
+        };
         let mut len = self.len;
         let passes = self.steps.iter().enumerate().map(|(i, rows)| {
             let pass = Pass {
@@ -88,7 +99,12 @@ impl<'a> DraftRun<'a> {
                 len,
                 first_logits: rows.len() - 1,
                 n_logits: 1,
-                draw: Some((draw, DRAWN_GUESSES + i)),
+                drawing: Some(Drawing {
+                    at: DRAWN_GUESSES + i,
+                    n_guessed: i,
+                    terms,
+                    ..*drawing
+                }),
             };
             len += rows.len();
             pass
@@ -114,11 +130,30 @@ impl GpuExecutor {
             tokens,
             guesses,
             draw,
+            terms,
         } = round;
         let n = tokens.len() + guesses.len();
-        if self.compiled.sample.is_none() || tokens.is_empty() || n > LOGITS_ROWS {
+        // A model's guesses are not known here, and so not what may follow them.
+        let masked = !terms.masks.is_empty();
+        let n_masks = match guesses {
+            Guesses::Tokens(_) => guesses.len() + 1,
+            Guesses::Model { .. } => 0,
+        };
+        if self.compiled.sampler.is_none()
+            || tokens.is_empty()
+            || n > LOGITS_ROWS
+            || (masked && terms.masks.len() != n_masks)
+            || terms.changes.len() > MAX_TOKEN_CHANGES
+            || terms.logprobs.is_some_and(|n_top| n_top > MAX_TOP_LOGPROBS)
+        {
             return Ok(None);
         }
+        let drawing = Drawing {
+            draw,
+            at: 0,
+            n_guessed: 0,
+            terms,
+        };
         let len = self.cache(id).len;
         let mut rows = Rows::chain(tokens);
         let n_guesses = guesses.len();
@@ -147,20 +182,40 @@ impl GpuExecutor {
             len,
             first_logits: tokens.len() - 1,
             n_logits: n_guesses + 1,
-            draw: Some((draw, 0)),
+            drawing: Some(drawing),
         };
+        if let Some(draft) = &mut draft {
+            draft.executor.prepare_draw(&drawing).await?;
+        }
+        self.prepare_draw(&drawing).await?;
         let program = self.program(n, n_guesses + 1).await?;
-        let bytes = self.submit_round(id, &pass, &program, draft.as_mut(), draw);
-        let read = self.gpu.read(&self.staging, bytes).await?;
+        let [outcome, told] = self.submit_round(id, &pass, &program, draft.as_mut(), &drawing);
+        let read = self.gpu.read(&self.staging, outcome + told).await?;
+        let (read, told) = read.split_at(outcome as usize);
         let mut words = read.chunks_exact(4).map(word);
         let num_accepted_tokens = words.next().map_or(0, |n| n as usize);
         let drawn: Vec<u32> = words.by_ref().take(n_guesses + 1).collect();
         let guesses = words.collect();
         let follow = drawn.iter().take(num_accepted_tokens + 1);
-        if follow.clone().any(|token| *token as usize >= self.n_vocab) {
-            let detail = "no token could be drawn: a logit is not a number";
-            return Err(Error::new(Code::NotFinite, "logits", detail));
+        if let Some(token) = follow
+            .clone()
+            .find(|token| **token as usize >= self.n_vocab)
+        {
+            return Err(match *token {
+                NONE_ALLOWED => {
+                    let detail = "no token is allowed at this point";
+                    Error::new(Code::RequestInvalid, "constraint", detail)
+                }
+                _ => {
+                    let detail = "no token could be drawn: a logit is not a number";
+                    Error::new(Code::NotFinite, "logits", detail)
+                }
+            });
         }
+        let logprobs = match (terms.logprobs, &self.compiled.sampler) {
+            (Some(n_top), Some(sampler)) => sampler.told(told, n_top),
+            _ => Vec::new(),
+        };
         self.cache_mut(id).len = len + n;
         if let Some(draft) = draft {
             draft.executor.cache_mut(draft.cache).len = draft.len_after();
@@ -169,32 +224,41 @@ impl GpuExecutor {
             num_accepted_tokens,
             drawn,
             guesses,
+            logprobs,
         }))
     }
 
+    async fn prepare_draw(&mut self, drawing: &Drawing<'_>) -> Result<()> {
+        match &mut self.compiled.sampler {
+            Some(sampler) => sampler.prepare(&self.gpu, drawing).await,
+            None => Ok(()),
+        }
+    }
+
     /// Submits the draft's passes and the target's; gives how many bytes of the staging
-    /// buffer are the outcome.
+    /// buffer are the outcome, and how many behind them tell of log-probabilities.
     fn submit_round(
         &mut self,
         id: CacheId,
         pass: &Pass<'_>,
         program: &Program,
         draft: Option<&mut DraftRun<'_>>,
-        draw: &Draw,
-    ) -> u64 {
+        drawing: &Drawing<'_>,
+    ) -> [u64; 2] {
+        if let Some(sampler) = &self.compiled.sampler {
+            sampler.write_terms(&self.gpu, &drawing.terms);
+        }
         self.write_states(std::slice::from_ref(pass));
         let drafts = draft.is_some();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut compute = encoder.begin_compute_pass(&Default::default());
             if let Some(draft) = draft {
-                draft.replay(&mut compute, draw);
+                draft.replay(&mut compute, drawing);
             }
             self.replay(&mut compute, id, 0, pass, program);
-            if let Some(groups) = &self.compiled.sample {
-                compute.set_pipeline(&self.accept.pipeline);
-                compute.set_bind_group(0, &groups.accept, &[0]);
-                compute.dispatch_workgroups(1, 1, 1);
+            if let Some(sampler) = &self.compiled.sampler {
+                sampler.launch_accept(&mut compute);
             }
         }
         let mut bytes = (1 + pass.n_logits) as u64 * 4;
@@ -206,8 +270,14 @@ impl GpuExecutor {
             encoder.copy_buffer_to_buffer(&self.gpu.drawn, from, &self.staging, bytes, guesses);
             bytes += guesses;
         }
+        let mut told = 0;
+        if let Some(n_top) = drawing.terms.logprobs {
+            told = (pass.n_logits * (1 + 2 * n_top) * 4) as u64;
+            let from = &self.gpu.shared.told;
+            encoder.copy_buffer_to_buffer(from, 0, &self.staging, bytes, told);
+        }
         self.gpu.count(|c| c.dispatches += 1);
         self.gpu.submit(encoder);
-        bytes
+        [bytes, told]
     }
 }

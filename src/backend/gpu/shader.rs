@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sampler;
 use super::state;
 use super::weights::Format;
 use crate::error::{Code, Error, Result};
@@ -22,6 +23,7 @@ use crate::error::{Code, Error, Result};
 /// The kernels, one file each.
 const KERNELS: &[(&str, &str)] = &[
     ("accept", include_str!("../../../shaders/accept.wgsl")),
+    ("adjust", include_str!("../../../shaders/adjust.wgsl")),
     ("attention", include_str!("../../../shaders/attention.wgsl")),
     (
         "attention_merge",
@@ -34,6 +36,7 @@ const KERNELS: &[(&str, &str)] = &[
         "linear_add",
         include_str!("../../../shaders/linear_add.wgsl"),
     ),
+    ("logprobs", include_str!("../../../shaders/logprobs.wgsl")),
     ("norm_add", include_str!("../../../shaders/norm_add.wgsl")),
     (
         "norm_gate_up",
@@ -48,6 +51,10 @@ const KERNELS: &[(&str, &str)] = &[
         include_str!("../../../shaders/rope_append.wgsl"),
     ),
     ("sample", include_str!("../../../shaders/sample.wgsl")),
+    (
+        "sample_scan",
+        include_str!("../../../shaders/sample_scan.wgsl"),
+    ),
 ];
 
 /// What several kernels import.
@@ -57,6 +64,10 @@ const SHARED: &[(&str, &str)] = &[
         include_str!("../../../shaders/shared/activation.wgsl"),
     ),
     ("cache", include_str!("../../../shaders/shared/cache.wgsl")),
+    (
+        "contest",
+        include_str!("../../../shaders/shared/contest.wgsl"),
+    ),
     (
         "format_bf16",
         include_str!("../../../shaders/shared/format_bf16.wgsl"),
@@ -93,14 +104,19 @@ const SHARED: &[(&str, &str)] = &[
         "format_q6_k",
         include_str!("../../../shaders/shared/format_q6_k.wgsl"),
     ),
+    ("gemm", include_str!("../../../shaders/shared/gemm.wgsl")),
     (
         "matvec",
         include_str!("../../../shaders/shared/matvec.wgsl"),
     ),
     ("noise", include_str!("../../../shaders/shared/noise.wgsl")),
     (
-        "reduce",
-        include_str!("../../../shaders/shared/reduce.wgsl"),
+        "projection",
+        include_str!("../../../shaders/shared/projection.wgsl"),
+    ),
+    (
+        "scores",
+        include_str!("../../../shaders/shared/scores.wgsl"),
     ),
     (
         "softcap",
@@ -187,6 +203,7 @@ impl Variant {
     pub fn source(&self) -> Result<String> {
         let mut defines = self.defines.clone();
         defines.extend(state::DEFINES.iter().copied());
+        defines.extend(sampler::DEFINES.iter().copied());
         let mut expansion = Expansion {
             params: self.params,
             format: self.format,

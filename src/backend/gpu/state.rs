@@ -12,6 +12,7 @@
 pub use super::super::MAX_TREE_ROWS;
 use super::super::{Draw, Rows};
 use super::launch::LOGITS_ROWS;
+use super::sampler::Drawing;
 
 /// Rows one pass can take: the chunk a prompt is cut into.
 pub const MAX_ROWS: usize = 256;
@@ -48,6 +49,7 @@ pub const DEFINES: &[(&str, u32)] = &[
     ("STATE_PATH_STRIDE", MAX_TREE_ROWS as u32),
     ("DRAWN", DRAWN),
     ("DRAWN_OUTCOME", DRAWN_OUTCOME as u32),
+    ("DRAWN_GUESSES", DRAWN_GUESSES as u32),
 ];
 
 /// What one pass writes into the state before it runs.
@@ -67,8 +69,8 @@ pub struct Pass<'a> {
     pub first_logits: usize,
     /// How many rows' logits are wanted.
     pub n_logits: usize,
-    /// How tokens are drawn from those logits, and where in `drawn` the first goes.
-    pub draw: Option<(&'a Draw, usize)>,
+    /// How tokens are drawn from those logits, if any are.
+    pub drawing: Option<Drawing<'a>>,
 }
 
 impl Pass<'_> {
@@ -90,9 +92,13 @@ impl Pass<'_> {
             self.n_logits,
         ];
         out.extend(header.map(|n| n as u32));
-        if let Some((draw, at)) = self.draw {
-            out.push(at as u32);
-            out.extend(draw_words(draw));
+        if let Some(drawing) = &self.drawing {
+            out.push(drawing.at as u32);
+            out.extend(draw_words(drawing.draw));
+            let terms = &drawing.terms;
+            out.push(drawing.n_guessed as u32);
+            out.push(u32::from(!terms.masks.is_empty()));
+            out.push(terms.logprobs.unwrap_or(0) as u32);
         }
         out.resize(start + ROWS, 0);
         for r in self.first..self.first + self.n {
@@ -162,7 +168,7 @@ mod tests {
             len: 7,
             first_logits: 0,
             n_logits: 5,
-            draw: None,
+            drawing: None,
         };
         let mut words = Vec::new();
         pass.words(&mut words);
@@ -190,7 +196,7 @@ mod tests {
             len: 9,
             first_logits: 0,
             n_logits: 3,
-            draw: None,
+            drawing: None,
         };
         let mut words = Vec::new();
         pass.words(&mut words);

@@ -1,9 +1,12 @@
 //! A small model that guesses what the large one will say.
 
 use super::{Draft, Drafter, Drawing, Proposal, Source};
-use crate::backend::{Executor, LogitRows};
+use crate::backend::{Executor, Guesses, LogitRows, MAX_ROUND_ROWS, Round, Terms};
+use crate::decode::history::History;
 use crate::decode::noise::draw_from;
+use crate::decode::sampling::{Sampler, TokenMask};
 use crate::decode::sequence::{PREFILL_CHUNK_TOKENS, Sequence};
+use crate::decode::terms;
 use crate::error::Result;
 use crate::format::LocalFuture;
 
@@ -45,13 +48,21 @@ impl<'e> ModelDrafter<'e> {
         let max = room.min(*max);
         let mut proposal = Proposal::certain(Source::Draft, Vec::new());
         while proposal.tokens.len() < max {
-            let logits = self.catch_up(history.tokens()).await?;
             let mask = constraint
                 .as_mut()
                 .map(|constraint| constraint.mask())
                 .transpose()?;
-            let (token, from) = match self.drawing {
-                Drawing::Shared => {
+            let on_device = match (self.drawing, *n_choices) {
+                (Drawing::Shared, 1) => self.draw_on_device(sampler, history, &mask).await?,
+                _ => None,
+            };
+            let logits = match on_device {
+                Some(_) => Vec::new(),
+                None => self.catch_up(history.tokens()).await?,
+            };
+            let (token, from) = match (self.drawing, on_device) {
+                (Drawing::Shared, Some(token)) => (token, None),
+                (Drawing::Shared, None) => {
                     let choices = sampler.draw_top(&logits, history, mask.as_ref(), *n_choices)?;
                     let token = choices[0];
                     // Tokens that were forced had no choice before them.
@@ -59,7 +70,7 @@ impl<'e> ModelDrafter<'e> {
                     proposal.choices.push(choices);
                     (token, None)
                 }
-                Drawing::Independent => {
+                (Drawing::Independent, _) => {
                     let from = sampler.distribution(&logits, history, mask.as_ref());
                     let stream = sampler.params().seed ^ DRAFT_STREAM;
                     let Some(token) = draw_from(stream, history.len() as u32, &from) else {
@@ -89,6 +100,44 @@ impl<'e> ModelDrafter<'e> {
             }
         }
         Ok(proposal)
+    }
+
+    /// The next token, drawn where the logits are; `None` where that cannot be. A guess
+    /// whose successors depend on it on this side, as under a constraint, is drawn so.
+    async fn draw_on_device(
+        &mut self,
+        sampler: &Sampler,
+        history: &History,
+        mask: &Option<TokenMask>,
+    ) -> Result<Option<u32>> {
+        let params = sampler.params();
+        let (Some(draw), Some(changes)) = (params.on_device(), terms::changes(params, history))
+        else {
+            return Ok(None);
+        };
+        let tokens = history.tokens();
+        let kept = self
+            .sequence
+            .approach(self.executor, tokens, MAX_ROUND_ROWS - 1)
+            .await?;
+        let masks: Vec<_> = mask.iter().map(|mask| mask.clone().into_words()).collect();
+        let round = Round {
+            tokens: &tokens[kept..],
+            guesses: Guesses::Tokens(&[]),
+            draw: &draw,
+            terms: Terms {
+                changes: &changes,
+                penalties: terms::penalties(params),
+                masks: &masks,
+                logprobs: None,
+            },
+        };
+        let cache = self.sequence.cache();
+        let Some(result) = self.executor.round(cache, round).await? else {
+            return Ok(None);
+        };
+        self.sequence.hold(self.executor, tokens);
+        Ok(result.drawn.first().copied())
     }
 
     /// Feeds whatever the cache lacks of `tokens`; the logits after the last.

@@ -12,6 +12,7 @@ use super::device::Gpu;
 use super::launch::{LOGITS_ROWS, Step};
 use super::params;
 use super::pipeline::Layout;
+use super::sampler::{self, Sampler};
 use super::shader::Variant;
 use super::state::{self, MAX_ROWS};
 use super::weights::{BLOCK, Packed, Packing, Segment};
@@ -39,21 +40,13 @@ pub struct Compiled {
     /// Index of the buffer with the logits.
     pub logits: Option<usize>,
     /// How tokens are drawn from the logits, where there are any.
-    pub sample: Option<Sample>,
+    pub sampler: Option<Sampler>,
     /// Where a tree's path is written for `kv_move`.
     pub path: wgpu::Buffer,
     /// `kv_move`'s bind group of each layer.
     pub move_groups: Vec<wgpu::BindGroup>,
     /// Bytes all of this takes on the device.
     pub bytes: u64,
-}
-
-/// What the kernels bind that turn logits into tokens.
-pub struct Sample {
-    /// `sample`'s.
-    pub sample: wgpu::BindGroup,
-    /// `accept`'s.
-    pub accept: wgpu::BindGroup,
 }
 
 /// Vectors of four words a cached head takes.
@@ -83,16 +76,6 @@ pub fn cached(variant: Variant, cache_type: CacheType, head_dim: usize) -> Varia
         .with("PER_VECTOR", per_vector)
         .with("WIDE", per_vector / 4)
         .flag("CACHE_F32", cache_type == CacheType::F32)
-}
-
-/// The variant that draws tokens.
-pub fn sample() -> Variant {
-    Variant::new("sample", params::Sample::WGSL)
-}
-
-/// The variant that ends a round.
-pub fn accept() -> Variant {
-    Variant::new("accept", "")
 }
 
 /// The variant that moves tokens inside a cache.
@@ -248,7 +231,8 @@ impl<'a> Builder<'a> {
             true => spec.width * LOGITS_ROWS * 4,
             false => stride(spec.width) * MAX_ROWS * 4,
         });
-        buffers.sum::<usize>() as u64 + self.partial_bytes()
+        let sampler = logits.map_or(0, |_| sampler::scratch_bytes(self.plan.n_vocab));
+        buffers.sum::<usize>() as u64 + self.partial_bytes() + sampler
     }
 
     fn logits(&self) -> Option<usize> {
@@ -353,13 +337,13 @@ impl<'a> Builder<'a> {
             let bound = [("params", params.binding()), ("path", whole(&path))];
             move_groups.push(self.gpu.bind(&layout, 0, &bound)?);
         }
-        let sample = match logits {
-            Some(logits) => Some(self.sampler(&common, logits)?),
+        let sampler = match logits {
+            Some(logits) => Some(self.sampler(&common, logits).await?),
             None => None,
         };
         self.gpu.check()?;
         Ok(Compiled {
-            sample,
+            sampler,
             steps: self.steps,
             buffers: common.buffers,
             strides: common.strides,
@@ -373,19 +357,12 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn sampler(&mut self, common: &Common, logits: usize) -> Result<Sample> {
-        let n_vocab = self.plan.n_vocab as u32;
-        let params = self.uniform(params::Sample { n_vocab });
-        let bound = [
-            ("params", params.binding()),
-            ("state", common.state()),
-            ("logits", whole(&common.buffers[logits])),
-            ("drawn", whole(&self.gpu.drawn)),
-        ];
-        let group = |variant| self.gpu.bind(&*self.gpu.layout(&variant)?, 0, &bound);
-        Ok(Sample {
-            sample: group(sample())?,
-            accept: group(accept())?,
-        })
+    async fn sampler(&mut self, common: &Common, logits: usize) -> Result<Sampler> {
+        let n_vocab = self.plan.n_vocab;
+        let params = self.uniform(params::Sample {
+            n_vocab: n_vocab as u32,
+        });
+        let logits = &common.buffers[logits];
+        Sampler::new(self.gpu, n_vocab, params.binding(), common.state(), logits).await
     }
 }
