@@ -10,9 +10,10 @@ use tandem::Result;
 use tandem::backend::gpu::{CacheType, Gpu, GpuBackend};
 use tandem::backend::plan::Plan;
 use tandem::backend::{Backend, CacheId, CompileOptions, Executor, LogitRows, Rows};
-use tandem::chat::session::{LoadOptions, LoadedModel, Session};
+use tandem::chat::session::{LoadOptions, LoadedModel, ReplyRequest, Session};
+use tandem::decode::constraint::ConstraintSpec;
 use tandem::decode::cost::DraftLength;
-use tandem::decode::round::Clock;
+use tandem::decode::round::{Clock, LogprobsWanted};
 use tandem::decode::{GenerateOptions, SamplingParams, Step};
 use tandem::format::{Checkpoint, LocalFuture, TensorTable};
 
@@ -110,9 +111,14 @@ impl Comparison<'_> {
 
     /// A reply of `max_tokens` ids. Where `counted`, every round but the first, before
     /// which the draft reads the prompt, must be one submit and one small readback.
-    async fn reply(&self, session: &mut Session, options: GenerateOptions, counted: bool) -> Reply {
+    async fn reply(
+        &self,
+        session: &mut Session,
+        request: impl Into<ReplyRequest>,
+        counted: bool,
+    ) -> Reply {
         let prompt = session.encode_text(STORY, false).unwrap();
-        let mut generation = session.reply(&prompt, options).unwrap();
+        let mut generation = session.reply(&prompt, request).unwrap();
         let mut ids = Vec::new();
         loop {
             let before = self.gpu.counters();
@@ -219,6 +225,50 @@ impl Comparison<'_> {
                     assert_eq!(got.ids, plain, "{length:?}, tree {tree}, {sampling:?}");
                     accepted[usize::from(tree)] += got.accepted;
                 }
+            }
+        }
+        accepted
+    }
+
+    /// Replies held to an expression, with penalties and log-probabilities: what is drawn on
+    /// the device under masks is what is drawn here from the logits. Returns how many
+    /// drafts were accepted.
+    pub async fn assert_same_words_under_a_constraint(&self) -> usize {
+        let backend = GpuBackend::new(self.gpu.clone(), CacheType::F16);
+        let mut host = self.session(&LogitsOnly(backend.clone()), false).await;
+        let mut device = self.session(&backend, true).await;
+        let expression = "( [a-z]{2,7}){6,9}\\. The end of it\\.( [a-z]+)*\\.".to_string();
+        let mut accepted = 0;
+        for temperature in [0.0, 0.9] {
+            let request = |length| ReplyRequest {
+                constraint: Some(ConstraintSpec::Regex(expression.clone())),
+                options: GenerateOptions {
+                    max_tokens: Some(self.max_tokens),
+                    sampling: SamplingParams {
+                        temperature,
+                        top_k: 50,
+                        frequency_penalty: 0.3,
+                        seed: 11,
+                        ..Default::default()
+                    },
+                    logprobs: LogprobsWanted {
+                        drawn: true,
+                        n_top: 2,
+                    },
+                    draft_length: DraftLength::Fixed(length),
+                    ..Default::default()
+                },
+            };
+            let want = self.reply(&mut host, request(0), false).await.ids;
+            for &length in [0].iter().chain(self.lengths) {
+                let before = self.gpu.counters();
+                let got = self.reply(&mut device, request(length), false).await;
+                let read = self.gpu.counters().since(&before).readback_bytes;
+                assert_eq!(got.ids, want, "T = {temperature}, {length} a round");
+                // A row of logits alone is 16 KiB.
+                let each = read / want.len() as u64;
+                assert!(each < 400, "{each} bytes back a token");
+                accepted += got.accepted;
             }
         }
         accepted

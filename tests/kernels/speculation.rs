@@ -75,6 +75,24 @@ fn trees_and_penalties_on_the_gpu_never_change_the_text() {
 }
 
 #[test]
+fn constraints_are_kept_on_the_device_and_never_change_the_text() {
+    let Some(gpu) = gpu() else { return };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let accepted = pollster::block_on(
+        Comparison {
+            gpu,
+            target: &open(&models.join("tandem-target-q8_0.gguf")),
+            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            temperatures: &[],
+            lengths: &[1, 4],
+            max_tokens: 40,
+        }
+        .assert_same_words_under_a_constraint(),
+    );
+    assert!(accepted > 10, "{accepted} accepted");
+}
+
+#[test]
 fn a_device_lost_in_the_middle_of_a_reply_changes_nothing_about_it() {
     let Some(first) = gpu() else { return };
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
