@@ -3,7 +3,7 @@ import { Chat } from "./chat/chat.svelte.ts";
 import { Library } from "./chat/library.svelte.ts";
 import { Engine } from "./engine/engine.svelte.ts";
 import type { ModelChoice } from "./engine/choice.ts";
-import { highlighter } from "./markdown/rich.svelte.ts";
+import { warmUp } from "./markdown/warm.ts";
 import { keepOffline } from "./offline/register.ts";
 import { Preferences } from "./settings/preferences.svelte.ts";
 
@@ -40,8 +40,7 @@ export class App {
   start(): void {
     void this.library.open(location.hash.slice(1) || null).then(() => this.chat.requests.open());
     void this.engine.load(this.preferences.model).then(() => {
-      // What most replies will need, while nothing else is to be done.
-      requestIdleCallback(() => highlighter.get());
+      requestIdleCallback(warmUp);
       // After the model: it is fetched once then, and kept as it came.
       return keepOffline((reload) => this.tell({ text: "A newer version of this page is here", reload }));
     });
