@@ -17,5 +17,13 @@ export function memoryMb(root) {
   return kb / 1024;
 }
 
+/** The most that `measure` says from now to `stop()`, looked at four times a second. */
+export function peakMb(measure) {
+  let most = measure();
+  const look = () => { most = Math.max(most, measure()); };
+  const timer = setInterval(look, 250);
+  return { stop() { clearInterval(timer); look(); return most; } };
+}
+
 /** A process may be gone by now. */
 const read = (file) => { try { return fs.readFileSync(file, 'utf8'); } catch { return ''; } };

@@ -9,11 +9,11 @@ export function table({ results, models, versions, machine, options }) {
   for (const model of models) {
     const rows = results.filter((r) => r.model === model.name);
     if (rows.length === 0) continue;
-    const head = ['engine', 'load s', 'first token s', 'prefill tokens/s', 'decode tokens/s', 'from-to', 'MB', 'wasm MB (gzip)', 'note'];
+    const head = ['engine', 'load s', 'first token s', 'prefill tokens/s', 'decode tokens/s', 'from-to', 'peak MB, loading', 'MB after', 'wasm MB (gzip)', 'note'];
     const body = rows.map((r) => [r.engine, number(r.load_s, 2), number(r.ttft_s, 3), number(r.prefill_tokens_per_s), number(r.decode_tokens_per_s),
-      r.decode_range ? r.decode_range.map((x) => number(x)).join(' to ') : '', number(r.memory_mb, 0), number(r.wasm_gzip_mb, 2),
+      r.decode_range ? r.decode_range.map((x) => number(x)).join(' to ') : '', number(r.load_peak_mb, 0), number(r.memory_mb, 0), number(r.wasm_gzip_mb, 2),
       r.error ? `failed: ${r.error.split('\n')[0].slice(0, 100)}` : r.note ?? '']);
-    out.push(`\n## ${model.title}\n`, [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+    out.push(`\n## ${model.title}; ${number(model.gguf_mb)} MB as GGUF\n`, [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
   }
   return `${out.join('\n')}\n`;
 }

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { ENGINES, MODELS } from './engines.mjs';
-import { memoryMb } from './memory.mjs';
+import { memoryMb, peakMb } from './memory.mjs';
 import { writeOnnx } from './onnx.mjs';
 import { chart, table } from './report.mjs';
 import { serve } from './serve.mjs';
@@ -41,6 +41,7 @@ function prepare(model) {
   // Words of one length: the first of a round differs, so that no engine can reuse what it read before.
   const words = Array.from({ length: options.prompt * 4 }, (_, i) => ['once', 'upon', 'a', 'day', 'in', 'the', 'sun', 'we', 'sat', 'and', 'ran'][(i * 7) % 11]);
   const starts = ['Well', 'Now', 'So', 'And', 'But', 'Yet', 'Then', 'Here'];
+  model.gguf_mb = fs.statSync(gguf).size / 1e6;
   model.prompts = Array.from({ length: options.repeat + 1 }, (_, round) => {
     const text = `${starts[round % starts.length]} ${round} ${words.slice(round).join(' ')}`;
     const ids = JSON.parse(harness('tokenize', '--model', gguf, '--text', text, '--json')).ids.slice(0, options.prompt);
@@ -84,7 +85,8 @@ async function start(engine, model, files) {
     await running.page.waitForFunction(() => globalThis.bench);
     const request = { ...engine, model: files, draft: engine.needs_draft ? files.draft : undefined };
     const started = running.page.evaluate(async (r) => { globalThis.engine = globalThis.bench(r.where); return globalThis.engine.start(r); }, request);
-    Object.assign(running, await within(started, 'loading'));
+    const peak = peakMb(running.memory);
+    Object.assign(running, await within(started, 'loading').finally(() => { running.load_peak_mb = peak.stop(); }));
     // Engines load one after another: what was sent meanwhile is this one's.
     running.wasm_gzip_mb = [...sent].filter((file) => file.endsWith('.wasm')).reduce((sum, file) => sum + gzipMb(file), 0);
   } catch (error) { running.error = String(error.message); }
@@ -114,12 +116,13 @@ async function run(model) {
   return Promise.all(running.map(async (r) => {
     const middle = (key) => median(r.runs.map((run) => run[key]));
     const speeds = r.runs.map((run) => run.decode_tokens_per_s);
-    const mb = r.error || empty_mb == null ? null : r.memory() - empty_mb;
+    const above = (mb) => (r.error || empty_mb == null ? null : mb - empty_mb);
+    const memory_mb = above(r.memory());
     await r.server?.close();
     return {
       model: model.name, engine: r.engine.name, load_s: r.load_s, ttft_s: middle('ttft_s'), prefill_tokens_per_s: middle('prefill_tokens_per_s'),
       decode_tokens_per_s: middle('decode_tokens_per_s'), decode_range: speeds.length ? [Math.min(...speeds), Math.max(...speeds)] : null,
-      memory_mb: mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, runs: r.runs, browser: r.version,
+      load_peak_mb: above(r.load_peak_mb), memory_mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, runs: r.runs, browser: r.version,
     };
   }));
 }
