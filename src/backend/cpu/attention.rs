@@ -1,9 +1,9 @@
 //! `attention`: each query over the keys and values it may see.
 
-use super::cache::LayerCache;
+use super::cache::{LayerCache, SLOTS};
 use super::compute::Compute;
-use super::dot::{add_scaled, dot, dot2, highest, sum};
-use super::kernels::Work;
+use super::dot::{highest, sum};
+use super::kernels::{Lanes, Work};
 use super::math::{exp, tanh};
 use crate::backend::Rows;
 use crate::backend::plan::Heads;
@@ -176,7 +176,7 @@ struct Units<'a> {
 
 impl Work for Units<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<L: Lanes>(self, lanes: L) {
         let n_kv_heads = self.input.heads.n_kv_heads;
         let mut scores = Vec::new();
         for (u, out) in self.out.chunks_exact_mut(self.unit).enumerate() {
@@ -184,7 +184,14 @@ impl Work for Units<'_> {
             let row = first / n_kv_heads;
             for k in 0..self.unit_kv_heads {
                 let out = &mut out[k * self.group..][..self.group];
-                of_group(self.input, row, first % n_kv_heads + k, &mut scores, out);
+                of_group(
+                    lanes,
+                    self.input,
+                    row,
+                    first % n_kv_heads + k,
+                    &mut scores,
+                    out,
+                );
             }
         }
     }
@@ -193,70 +200,229 @@ impl Work for Units<'_> {
 /// The heads of one row that share a head of keys and values. `out`: their outputs, side
 /// by side; `scores` is scratch.
 #[inline(always)]
-fn of_group(input: &Input<'_>, row: usize, kv_head: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
-    /// Values that are added before an output is stored.
-    const AT_ONCE: usize = 4;
+fn of_group<L: Lanes>(
+    lanes: L,
+    input: &Input<'_>,
+    row: usize,
+    kv_head: usize,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
     let head_dim = input.heads.head_dim;
-    let n_kv = input.heads.n_kv_heads * head_dim;
-    let slots = input.visible.slots(row, input.how.window);
-    let n = slots.len();
-    let at = |i: usize| slots.get(i) * n_kv + kv_head * head_dim;
+    let seen = Seen {
+        slots: input.visible.slots(row, input.how.window),
+        cache: input.cache,
+        column: kv_head * head_dim,
+    };
     let queries = &input.qkv[row * input.width + kv_head * out.len()..][..out.len()];
-    scores.clear();
-    scores.resize(out.len() / head_dim * n, 0.0);
-    let scale = input.how.scale;
-    for i in 0..n {
-        let key = &input.cache.keys[at(i)..][..head_dim];
-        let mut pairs = queries.chunks_exact(2 * head_dim);
-        let mut q = i;
-        for pair in &mut pairs {
-            let (query0, query1) = pair.split_at(head_dim);
-            let products = dot2(query0, query1, key);
-            scores[q] = products[0] * scale;
-            scores[q + n] = products[1] * scale;
-            q += 2 * n;
-        }
-        if !pairs.remainder().is_empty() {
-            scores[q] = dot(pairs.remainder(), key) * scale;
-        }
+    // Two at a time, for which each key and value is loaded once.
+    let mut pairs = queries.chunks_exact(2 * head_dim);
+    let mut outs = out.chunks_exact_mut(2 * head_dim);
+    for (pair, out) in (&mut pairs).zip(&mut outs) {
+        let (q0, q1) = pair.split_at(head_dim);
+        let (out0, out1) = out.split_at_mut(head_dim);
+        of_heads(lanes, &seen, input.how, [q0, q1], scores, [out0, out1]);
     }
-    if let Some(cap) = input.how.softcap {
-        scores
-            .iter_mut()
-            .for_each(|score| *score = cap * tanh(*score / cap));
+    if !pairs.remainder().is_empty() {
+        let out = outs.into_remainder();
+        of_heads(lanes, &seen, input.how, [pairs.remainder()], scores, [out]);
     }
-    for scores in scores.chunks_exact_mut(n) {
+}
+
+/// `out = softmax(cap(q k^T * scale)) v` of `H` heads.
+#[inline(always)]
+fn of_heads<L: Lanes, const H: usize>(
+    lanes: L,
+    seen: &Seen<'_>,
+    how: &Scores,
+    queries: [&[f32]; H],
+    scores: &mut Vec<f32>,
+    mut out: [&mut [f32]; H],
+) {
+    let n = seen.slots.len();
+    let (skipped, stride) = seen.score(lanes, queries, how.scale, scores);
+    let mut totals = [0.0; H];
+    for (scores, total) in scores.chunks_exact_mut(stride).zip(&mut totals) {
+        let scores = &mut scores[skipped..][..n];
+        if let Some(cap) = how.softcap {
+            scores
+                .iter_mut()
+                .for_each(|score| *score = cap * tanh(*score / cap));
+        }
         let highest = highest(scores);
         scores
             .iter_mut()
             .for_each(|score| *score = exp(*score - highest));
-        let total = sum(scores);
-        scores.iter_mut().for_each(|score| *score /= total);
+        *total = sum(scores);
     }
-    out.fill(0.0);
-    let mut i = 0;
-    while n - i >= AT_ONCE {
-        let values: [&[f32]; AT_ONCE] =
-            std::array::from_fn(|v| &input.cache.values[at(i + v)..][..head_dim]);
-        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n)) {
-            let scores: [f32; AT_ONCE] = std::array::from_fn(|v| scores[i + v]);
-            let values = (values[0].iter().zip(values[1])).zip(values[2].iter().zip(values[3]));
-            for (out, ((v0, v1), (v2, v3))) in out.iter_mut().zip(values) {
-                // One after another: the order is that of the slots, however many at once.
-                let mut sum = *out;
-                sum += scores[0] * v0;
-                sum += scores[1] * v1;
-                sum += scores[2] * v2;
-                sum += scores[3] * v3;
-                *out = sum;
+    let scores: &[f32] = scores;
+    let scores = std::array::from_fn(|h| &scores[h * stride + skipped..][..n]);
+    seen.weigh(lanes, scores, &mut out);
+    for (out, total) in out.into_iter().zip(totals) {
+        out.iter_mut().for_each(|out| *out /= total);
+    }
+}
+
+/// What one head of keys and values holds of the tokens that a row sees.
+struct Seen<'a> {
+    slots: Slots<'a>,
+    cache: &'a LayerCache,
+    /// The head's first.
+    column: usize,
+}
+
+impl Seen<'_> {
+    /// `q . k * scale` of every slot, in order of position: how many scores of each head to
+    /// leave out before them, and how far it is from one head's to the next's.
+    #[inline(always)]
+    fn score<L: Lanes, const H: usize>(
+        &self,
+        lanes: L,
+        queries: [&[f32]; H],
+        scale: f32,
+        scores: &mut Vec<f32>,
+    ) -> (usize, usize) {
+        let Slots { first, n_chain, .. } = self.slots;
+        let head_dim = queries[0].len();
+        // Whole groups of slots, of which the last may hold some that the row does not see:
+        // those are overwritten or left out.
+        let skipped = first % SLOTS;
+        let groups = first / SLOTS..(first + n_chain).div_ceil(SLOTS);
+        let stride = (groups.len() * SLOTS).max(skipped + self.slots.len());
+        scores.resize(H * stride, 0.0);
+        for (i, group) in groups.enumerate() {
+            let keys = self.cache.keys(group, self.column, head_dim);
+            let products = multiply(lanes, queries, keys, scale);
+            for (h, products) in products.iter().enumerate() {
+                scores[h * stride + i * SLOTS..][..SLOTS].copy_from_slice(products);
             }
         }
-        i += AT_ONCE;
+        for (i, &node) in self.slots.lineage.iter().enumerate() {
+            let slot = self.slots.base + node;
+            let keys = self.cache.keys(slot / SLOTS, self.column, head_dim);
+            let products = multiply(lanes, queries, keys, scale);
+            for (h, products) in products.iter().enumerate() {
+                scores[h * stride + skipped + n_chain + i] = products[slot % SLOTS];
+            }
+        }
+        (skipped, stride)
     }
-    for i in i..n {
-        let value = &input.cache.values[at(i)..][..head_dim];
-        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(n)) {
-            add_scaled(out, scores[i], value);
+
+    /// `out = sum(scores[i] * v[i])`, one after another in order of position.
+    #[inline(always)]
+    fn weigh<L: Lanes, const H: usize>(
+        &self,
+        lanes: L,
+        scores: [&[f32]; H],
+        out: &mut [&mut [f32]; H],
+    ) {
+        let head_dim = out[0].len();
+        let mut column = 0;
+        while column + 32 <= head_dim {
+            self.weigh_eights::<L, H, 4>(lanes, scores, column, out);
+            column += 32;
+        }
+        while column + 8 <= head_dim {
+            self.weigh_eights::<L, H, 1>(lanes, scores, column, out);
+            column += 8;
+        }
+        for column in column..head_dim {
+            for (scores, out) in scores.iter().zip(out.iter_mut()) {
+                let mut sum = 0.0;
+                for (i, score) in scores.iter().enumerate() {
+                    sum += score * self.cache.value(self.slots.get(i), self.column + column, 1)[0];
+                }
+                out[column] = sum;
+            }
+        }
+    }
+
+    /// The same of eight times `N` columns, whose sums stay in registers.
+    #[inline(always)]
+    fn weigh_eights<L: Lanes, const H: usize, const N: usize>(
+        &self,
+        lanes: L,
+        scores: [&[f32]; H],
+        column: usize,
+        out: &mut [&mut [f32]; H],
+    ) {
+        let mut sums = [[lanes.float(0.0); N]; H];
+        let n_chain = self.slots.n_chain;
+        for i in 0..n_chain {
+            let value = self
+                .cache
+                .value(self.slots.first + i, self.column + column, 8 * N);
+            add_value(lanes, &mut sums, scores.map(|scores| scores[i]), value);
+        }
+        for (i, &node) in self.slots.lineage.iter().enumerate() {
+            let value = self
+                .cache
+                .value(self.slots.base + node, self.column + column, 8 * N);
+            add_value(
+                lanes,
+                &mut sums,
+                scores.map(|scores| scores[n_chain + i]),
+                value,
+            );
+        }
+        for (sums, out) in sums.into_iter().zip(out) {
+            let out = out[column..][..8 * N].as_chunks_mut().0;
+            for (sum, out) in sums.into_iter().zip(out) {
+                lanes.store(sum, out);
+            }
+        }
+    }
+}
+
+/// `scale * (query . key)` of `H` queries and eight keys. Even columns and odd ones have a
+/// running sum each, for as many additions to be under way at once.
+#[inline(always)]
+fn multiply<L: Lanes, const H: usize>(
+    lanes: L,
+    queries: [&[f32]; H],
+    keys: &[[f32; SLOTS]],
+    scale: f32,
+) -> [[f32; SLOTS]; H] {
+    let n = keys.len();
+    let queries = queries.map(|query| &query[..n]);
+    let mut sums = [[lanes.float(0.0); 2]; H];
+    let (pairs, last) = keys.as_chunks::<2>();
+    for (i, pair) in pairs.iter().enumerate() {
+        for odd in 0..2 {
+            let key = lanes.read(&pair[odd]);
+            for h in 0..H {
+                let query = lanes.float(queries[h][2 * i + odd]);
+                sums[h][odd] = lanes.add(sums[h][odd], lanes.mul(query, key));
+            }
+        }
+    }
+    if let [key] = last {
+        let key = lanes.read(key);
+        for h in 0..H {
+            let query = lanes.float(queries[h][n - 1]);
+            sums[h][0] = lanes.add(sums[h][0], lanes.mul(query, key));
+        }
+    }
+    let mut out = [[0.0; SLOTS]; H];
+    for ([even, odd], out) in sums.into_iter().zip(&mut out) {
+        lanes.store(lanes.mul(lanes.add(even, odd), lanes.float(scale)), out);
+    }
+    out
+}
+
+/// `sums += score * value` of every head.
+#[inline(always)]
+fn add_value<L: Lanes, const H: usize, const N: usize>(
+    lanes: L,
+    sums: &mut [[L::Floats; N]; H],
+    scores: [f32; H],
+    value: &[f32],
+) {
+    let scores = scores.map(|score| lanes.float(score));
+    for (n, value) in value.as_chunks().0.iter().enumerate().take(N) {
+        let value = lanes.read(value);
+        for h in 0..H {
+            sums[h][n] = lanes.add(sums[h][n], lanes.mul(scores[h], value));
         }
     }
 }
@@ -349,11 +515,12 @@ mod tests {
                 .map(|&b| f32::from(b) / 50.0 - 2.0)
                 .collect()
         };
-        let cache = LayerCache {
-            width: 40,
-            keys: floats(N_SLOTS * 40),
-            values: floats(N_SLOTS * 40),
-        };
+        let mut cache = LayerCache::new(40);
+        cache.grow(N_SLOTS, N_SLOTS).unwrap();
+        let of_slots = floats(N_SLOTS * 40);
+        for (slot, both) in of_slots.chunks(40).enumerate() {
+            cache.set(slot, both, both);
+        }
         let qkv = floats(N_SLOTS * WIDTH);
         let mut visible = Visible::new();
         visible.fill(&Rows::chain(vec![7; n_rows]), N_SLOTS - n_rows);

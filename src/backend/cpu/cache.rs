@@ -18,26 +18,74 @@ pub struct Cache {
     pub layers: Vec<LayerCache>,
 }
 
-/// One layer's part: row `s` of both belongs to the token in slot `s`.
+/// Slots whose keys lie together.
+pub const SLOTS: usize = 8;
+
+/// One layer's part.
 pub struct LayerCache {
     /// Elements a token.
-    pub width: usize,
-    /// `[allocated tokens, width]`, rotated.
-    pub keys: Vec<f32>,
+    width: usize,
+    /// `[allocated tokens / SLOTS, width, SLOTS]`, rotated: a column of eight tokens is one
+    /// vector, so that a query meets eight keys at once.
+    keys: Vec<f32>,
     /// `[allocated tokens, width]`.
-    pub values: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl LayerCache {
+    /// Nothing yet, of so many elements a token.
+    pub fn new(width: usize) -> Self {
+        Self {
+            width,
+            keys: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// What the token in `slot` is found by and says; there is room for it.
+    pub fn set(&mut self, slot: usize, key: &[f32], value: &[f32]) {
+        let (group, lane) = (slot / SLOTS, slot % SLOTS);
+        let keys = &mut self.keys[group * SLOTS * self.width..];
+        for (eight, key) in keys.as_chunks_mut::<SLOTS>().0.iter_mut().zip(key) {
+            eight[lane] = *key;
+        }
+        self.values[slot * self.width..][..self.width].copy_from_slice(value);
+    }
+
+    /// `n` columns from `column` on of the keys of the eight slots from `SLOTS * group` on.
+    #[inline(always)]
+    pub fn keys(&self, group: usize, column: usize, n: usize) -> &[[f32; SLOTS]] {
+        let at = (group * self.width + column) * SLOTS;
+        self.keys[at..at + n * SLOTS].as_chunks().0
+    }
+
+    /// `n` columns from `column` on of the value of the token in `slot`.
+    #[inline(always)]
+    pub fn value(&self, slot: usize, column: usize, n: usize) -> &[f32] {
+        &self.values[slot * self.width + column..][..n]
+    }
+
+    /// The token in slot `from` takes slot `to` as well.
+    fn copy(&mut self, from: usize, to: usize) {
+        let width = self.width;
+        let at = |slot: usize| slot / SLOTS * SLOTS * width + slot % SLOTS;
+        for column in 0..width {
+            self.keys[at(to) + column * SLOTS] = self.keys[at(from) + column * SLOTS];
+        }
+        let from = from * width;
+        self.values.copy_within(from..from + width, to * width);
+    }
+
     /// Makes room for `n_tokens`.
-    fn grow(&mut self, n_tokens: usize, limit: usize) -> Result<()> {
+    pub fn grow(&mut self, n_tokens: usize, limit: usize) -> Result<()> {
         let held = self.keys.len() / self.width;
         if n_tokens <= held {
             return Ok(());
         }
         let target = n_tokens
             .max(held + (held / 2).max(GROWTH_TOKENS))
-            .min(limit);
+            .min(limit)
+            .next_multiple_of(SLOTS);
         for part in [&mut self.keys, &mut self.values] {
             let n = target * self.width;
             part.try_reserve_exact(n - part.len()).map_err(|_| {
@@ -82,11 +130,8 @@ impl Caches {
 
     /// An empty one.
     pub fn create(&mut self) -> CacheId {
-        let layers = self.layers.iter().map(|layer| LayerCache {
-            width: layer.width,
-            keys: Vec::new(),
-            values: Vec::new(),
-        });
+        let layers = self.layers.iter();
+        let layers = layers.map(|layer| LayerCache::new(layer.width));
         let cache = Cache {
             len: 0,
             layers: layers.collect(),
@@ -110,13 +155,9 @@ impl Caches {
         let len = from.len;
         let mut layers = Vec::with_capacity(from.layers.len());
         for layer in &from.layers {
-            let mut copy = LayerCache {
-                width: layer.width,
-                keys: Vec::new(),
-                values: Vec::new(),
-            };
+            let mut copy = LayerCache::new(layer.width);
             copy.grow(len, self.capacity)?;
-            let n = len * layer.width;
+            let n = len.next_multiple_of(SLOTS) * layer.width;
             copy.keys[..n].copy_from_slice(&layer.keys[..n]);
             copy.values[..n].copy_from_slice(&layer.values[..n]);
             layers.push(copy);
@@ -191,12 +232,8 @@ impl Caches {
             return Err(Error::new(Code::RequestInvalid, "path", detail));
         }
         for layer in &mut cache.layers {
-            let width = layer.width;
             for (to, &from) in path.iter().enumerate() {
-                let source = (base + from as usize) * width;
-                let target = (base + to) * width;
-                layer.keys.copy_within(source..source + width, target);
-                layer.values.copy_within(source..source + width, target);
+                layer.copy(base + from as usize, base + to);
             }
         }
         cache.len = base + path.len();
@@ -216,15 +253,15 @@ mod tests {
         let cache = caches.get_mut(id);
         cache.len = len;
         for slot in 0..len {
-            cache.layers[0].keys[slot] = slot as f32;
-            cache.layers[0].values[slot] = -(slot as f32);
+            cache.layers[0].set(slot, &[slot as f32], &[-(slot as f32)]);
         }
         (caches, id)
     }
 
     fn keys(caches: &Caches, id: CacheId) -> Vec<f32> {
         let cache = caches.get(id);
-        cache.layers[0].keys[..cache.len].to_vec()
+        let key = |slot: usize| cache.layers[0].keys(slot / SLOTS, 0, 1)[0][slot % SLOTS];
+        (0..cache.len).map(key).collect()
     }
 
     #[test]
@@ -232,7 +269,7 @@ mod tests {
         let (mut caches, id) = filled(8);
         caches.keep(id, 3, &[0, 2, 4]).unwrap();
         assert_eq!(keys(&caches, id), [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]);
-        assert_eq!(caches.get(id).layers[0].values[4], -5.0);
+        assert_eq!(caches.get(id).layers[0].value(4, 0, 1), [-5.0]);
         caches.keep(id, 6, &[]).unwrap();
         assert_eq!(caches.get(id).len, 6);
     }
@@ -251,7 +288,7 @@ mod tests {
     fn a_fork_goes_its_own_way() {
         let (mut caches, id) = filled(4);
         let fork = caches.fork(id).unwrap();
-        caches.get_mut(fork).layers[0].keys[0] = 9.0;
+        caches.get_mut(fork).layers[0].set(0, &[9.0], &[9.0]);
         caches.truncate(fork, 1);
         assert_eq!(keys(&caches, fork), [9.0]);
         assert_eq!(keys(&caches, id), [0.0, 1.0, 2.0, 3.0]);

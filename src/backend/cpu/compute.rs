@@ -1,6 +1,6 @@
 //! What the ops compute with: a processor, threads, and scratch that is allocated once.
 
-use super::kernels::{BLOCK, Block, Columns, GROUP, Processor, Work};
+use super::kernels::{BLOCK, Block, Columns, GROUP, Lanes, Processor, Work};
 use super::pack::Packed;
 use super::pool::Pool;
 
@@ -115,7 +115,7 @@ struct Rounding<'a> {
 
 impl Work for Rounding<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<L: Lanes>(self, _: L) {
         for (block, x) in self.blocks.iter_mut().zip(self.x) {
             *block = Block::new(x);
         }

@@ -115,15 +115,6 @@ pub fn highest(x: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, |max, &x| max.max(x))
 }
 
-/// `y[i] += a * x[i]`.
-#[inline(always)]
-pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    assert_eq!(y.len(), x.len(), "{} and {} elements", y.len(), x.len());
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

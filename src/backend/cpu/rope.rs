@@ -76,9 +76,7 @@ pub fn rope_append(
                 rotate(&mut head[..rope.n_rot], rope.pairing, turns.of(r));
             }
         }
-        let slot = (at + r) * n_kv;
-        cache.keys[slot..slot + n_kv].copy_from_slice(keys);
-        cache.values[slot..slot + n_kv].copy_from_slice(&rest[..n_kv]);
+        cache.set(at + r, keys, &rest[..n_kv]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::compute::{Compute, Inputs};
 use super::dot::{dot, dot2};
-use super::kernels::{GROUP, Job, Work};
+use super::kernels::{GROUP, Job, Lanes, Work};
 use super::pack::Packed;
 use crate::backend::plan::{Transform, WeightSpec};
 use crate::error::{Code, Error, Result};
@@ -252,7 +252,7 @@ struct ByRow<'a, F> {
 
 impl<F: FnMut(usize, usize, &[f32])> Work for ByRow<'_, F> {
     #[inline(always)]
-    fn run(mut self) {
+    fn run<L: Lanes>(mut self, _: L) {
         let n_in = self.matrix.n_in;
         let scratch = self.scratch;
         scratch.resize(n_in, 0.0);

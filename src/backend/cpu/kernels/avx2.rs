@@ -18,11 +18,11 @@ impl Avx2 {
     /// Does `work`.
     pub fn work<W: Work>(self, work: W) {
         #[target_feature(enable = "avx2")]
-        fn wide<W: Work>(work: W) {
-            work.run();
+        fn wide<W: Work>(lanes: Avx2, work: W) {
+            work.run(lanes);
         }
         // SAFETY: `self` is made by `detect` alone, which asked the processor.
-        unsafe { wide(work) }
+        unsafe { wide(self, work) }
     }
 
     /// Runs `job`.
@@ -116,6 +116,12 @@ impl Lanes for Avx2 {
     fn load(self, from: &[u8; 32]) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_loadu_ps(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn read(self, from: &[f32; 8]) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
     }
 
     #[inline(always)]

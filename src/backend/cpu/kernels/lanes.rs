@@ -39,6 +39,9 @@ pub trait Lanes: Copy {
     /// Little-endian `f32`.
     fn load(self, from: &[u8; 32]) -> Self::Floats;
 
+    /// Out of memory.
+    fn read(self, from: &[f32; 8]) -> Self::Floats;
+
     /// Little-endian half-precision numbers; none is infinite or NaN.
     fn halves(self, from: &[u8; 16]) -> Self::Floats;
 

@@ -26,7 +26,7 @@ mod simd128;
 pub use blocks::{BLOCK, Block};
 pub use floats::SEGMENT;
 
-use lanes::Lanes;
+pub use lanes::Lanes;
 use scalar::Scalar;
 
 /// Weight rows in a group.
@@ -115,7 +115,7 @@ pub struct Job<'a> {
 pub trait Work {
     /// Does it. Has to be `#[inline(always)]`, and so has all that it calls: a function
     /// of its own would be compiled for the least of processors.
-    fn run(self);
+    fn run<L: Lanes>(self, lanes: L);
 }
 
 /// What computes.
@@ -156,7 +156,9 @@ impl Processor {
         match self {
             #[cfg(target_arch = "x86_64")]
             Processor::Avx2(avx2) => avx2.work(work),
-            _ => work.run(),
+            #[cfg(target_feature = "simd128")]
+            Processor::Simd128 => work.run(simd128::Simd128),
+            Processor::Scalar => work.run(Scalar),
         }
     }
 

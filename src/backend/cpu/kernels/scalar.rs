@@ -81,6 +81,11 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    fn read(self, from: &[f32; 8]) -> [f32; 8] {
+        *from
+    }
+
+    #[inline(always)]
     fn halves(self, from: &[u8; 16]) -> [f32; 8] {
         std::array::from_fn(|i| half(u16_at(from, i)))
     }

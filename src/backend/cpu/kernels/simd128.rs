@@ -100,6 +100,17 @@ impl Lanes for Simd128 {
     }
 
     #[inline(always)]
+    fn read(self, from: &[f32; 8]) -> Two {
+        // SAFETY: each load is of four of the eight floats, and need not be aligned.
+        unsafe {
+            [
+                v128_load(from.as_ptr().cast()),
+                v128_load(from.as_ptr().add(4).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn halves(self, from: &[u8; 16]) -> Two {
         // SAFETY: each load is of eight of the sixteen bytes.
         let bits = unsafe {
