@@ -9,9 +9,6 @@ export default defineConfig({
   timeout: 180_000,
   expect: { timeout: 60_000 },
   workers: 1,
-  // Models draw by chance, and machines are late: what fails twice is broken, and what
-  // passes the second time is named.
-  retries: 2,
   forbidOnly: true,
   use: {
     baseURL: process.env["TANDEM_URL"] ?? "http://127.0.0.1:8123/",
