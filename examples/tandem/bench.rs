@@ -14,9 +14,11 @@ use tandem::decode::cost::{Costs, DraftLength, warm_up};
 use tandem::decode::draft::{
     Draft, Drafter, Drawing, ModelDrafter, NgramDrafter, Proposal, Source,
 };
+use tandem::decode::made::LogprobsWanted;
 use tandem::decode::noise;
-use tandem::decode::round::{Clock, Decoder, DecoderParts, LogprobsWanted, Speculation};
+use tandem::decode::round::{Clock, Decoder, DecoderParts};
 use tandem::decode::sequence::PREFILL_CHUNK_TOKENS;
+use tandem::decode::statistics::Speculation;
 use tandem::decode::verify::Verification;
 use tandem::decode::{Sampler, SamplingParams, Sequence};
 use tandem::format::{ByteSource, Checkpoint, LocalFuture};

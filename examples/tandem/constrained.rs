@@ -13,7 +13,7 @@ use tandem::chat::session::{ReplyRequest, Session};
 use tandem::chat::template::RenderRequest;
 use tandem::decode::constraint::ConstraintSpec;
 use tandem::decode::cost::DraftLength;
-use tandem::decode::round::Speculation;
+use tandem::decode::statistics::Speculation;
 use tandem::decode::{GenerateOptions, Step};
 use tandem::{Code, Error, Result};
 

@@ -11,7 +11,7 @@ use tandem::chat::template::RenderRequest;
 use tandem::decode::constraint::ConstraintSpec;
 use tandem::decode::cost::DraftLength;
 use tandem::decode::draft::NgramDrafter;
-use tandem::decode::round::Speculation;
+use tandem::decode::statistics::Speculation;
 use tandem::decode::{GenerateOptions, SamplingParams, Step, verify::Verification};
 use tandem::{Code, Error, Result};
 

@@ -5,8 +5,9 @@
 //! tokens are those of [`super::round`], because the draws are.
 
 use super::draft::{Draft, Proposal, Source};
+use super::made::{MadeToken, Replaced};
 use super::planner::{Choice, Guesser, Observed};
-use super::round::{Decoder, MadeToken, Replaced};
+use super::round::Decoder;
 use super::sequence::Sequence;
 use super::terms;
 use super::verify::Verification;

@@ -6,9 +6,11 @@
 use super::constraint::Constraint;
 use super::cost::{Costs, DraftLength};
 use super::draft::{Drafter, FirstOf, ModelDrafter, NgramDrafter};
-use super::round::{Clock, Decoder, DecoderParts, LogprobsWanted, MadeToken, Speculation};
+use super::made::{LogprobsWanted, MadeToken};
+use super::round::{Clock, Decoder, DecoderParts};
 use super::sampling::{Sampler, SamplingParams};
 use super::sequence::{PREFILL_CHUNK_TOKENS, Sequence};
+use super::statistics::Speculation;
 use super::stop::{StopStrings, Watched};
 use super::verify::Verification;
 use crate::backend::{Executor, LogitRows};

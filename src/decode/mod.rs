@@ -17,6 +17,8 @@
 //! * [`stop`]: stop strings that never leak half a match.
 //! * [`pair`]: is this draft fit for this target?
 //! * [`score`]: how likely a text is.
+//! * [`made`]: a token of the reply, and where it comes from.
+//! * [`statistics`]: what speculation did.
 //! * [`generate`]: the loop that callers use.
 
 pub mod acceptance;
@@ -26,6 +28,7 @@ mod device;
 pub mod draft;
 pub mod generate;
 pub mod history;
+pub mod made;
 pub mod noise;
 pub mod pair;
 pub mod params;
@@ -34,6 +37,7 @@ pub mod round;
 pub mod sampling;
 pub mod score;
 pub mod sequence;
+pub mod statistics;
 pub mod stop;
 mod terms;
 #[cfg(test)]

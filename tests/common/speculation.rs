@@ -13,7 +13,8 @@ use tandem::backend::{Backend, CacheId, CompileOptions, Executor, LogitRows, Row
 use tandem::chat::session::{LoadOptions, LoadedModel, ReplyRequest, Session};
 use tandem::decode::constraint::ConstraintSpec;
 use tandem::decode::cost::DraftLength;
-use tandem::decode::round::{Clock, LogprobsWanted};
+use tandem::decode::made::LogprobsWanted;
+use tandem::decode::round::Clock;
 use tandem::decode::{GenerateOptions, SamplingParams, Step};
 use tandem::format::{Checkpoint, LocalFuture, TensorTable};
 

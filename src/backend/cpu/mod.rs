@@ -43,9 +43,10 @@ mod pool;
 mod rope;
 #[cfg(test)]
 mod testing;
+mod visible;
 mod weights;
 
-use attention::{Scores, Visible};
+use attention::Scores;
 use cache::Caches;
 use compute::Compute;
 use ops::Workspace;

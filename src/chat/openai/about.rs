@@ -9,7 +9,7 @@ use super::types::Usage;
 use crate::chat::session::Session;
 use crate::chat::template::TemplateSource;
 use crate::chat::tool_call;
-use crate::decode::round::Speculation;
+use crate::decode::statistics::Speculation;
 
 /// What an engine can do with the models it has.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -11,7 +11,7 @@ use super::types::{
 use crate::chat::reasoning::{Piece, ReasoningParser};
 use crate::chat::tool_call::{Event, Family, ToolCallParser, call_id};
 use crate::decode::FinishReason;
-use crate::decode::round::MadeToken;
+use crate::decode::made::MadeToken;
 use crate::tokenizer::Tokenizer;
 
 /// How a reply is to be read.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::types::{CompletionLogprobs, TokenLogprob, TopLogprob};
-use crate::decode::round::MadeToken;
+use crate::decode::made::MadeToken;
 use crate::tokenizer::Tokenizer;
 
 /// What JSON can hold: a token that cannot be drawn has `-inf`.

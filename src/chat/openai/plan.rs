@@ -13,7 +13,7 @@ use crate::chat::template::{LocalTime, RenderRequest};
 use crate::chat::tool_call::{self, Family, GENERIC, instructions};
 use crate::decode::GenerateOptions;
 use crate::decode::constraint::ConstraintSpec;
-use crate::decode::round::LogprobsWanted;
+use crate::decode::made::LogprobsWanted;
 use crate::error::{Code, Result};
 
 /// How many of a prompt's last tokens can hold what begins a thought.

@@ -16,7 +16,8 @@ use super::types::{
 };
 use crate::chat::session::{ReplyRequest, Session};
 use crate::chat::template::LocalTime;
-use crate::decode::round::{MadeToken, Speculation};
+use crate::decode::made::MadeToken;
+use crate::decode::statistics::Speculation;
 use crate::decode::{FinishReason, Step};
 use crate::error::{Code, Error, Result};
 use crate::format::LocalFuture;

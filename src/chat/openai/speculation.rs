@@ -7,7 +7,7 @@ use crate::decode::GenerateOptions;
 use crate::decode::cost::DraftLength;
 use crate::decode::draft::{MAX_DRAFT_TOKENS, NgramDrafter};
 use crate::decode::planner::Choice;
-use crate::decode::round::Speculation;
+use crate::decode::statistics::Speculation;
 use crate::decode::verify::Verification;
 use crate::error::Result;
 

@@ -3,7 +3,7 @@
 use super::logprobs::push_legacy;
 use super::types::{CompletionChoice, CompletionLogprobs};
 use crate::decode::FinishReason;
-use crate::decode::round::MadeToken;
+use crate::decode::made::MadeToken;
 use crate::tokenizer::Tokenizer;
 
 /// One choice in the making.
