@@ -35,8 +35,7 @@ impl World {
     }
 
     fn compile(&self, schema: &Json) -> tandem::Result<Constraint> {
-        self.compiler
-            .compile(&ConstraintSpec::JsonSchema(schema.clone()))
+        self.compiler.compile(&ConstraintSpec::json(schema.clone()))
     }
 
     /// Whether a reply may be `text`, from its first token to its end.

@@ -302,7 +302,7 @@ fn a_schema_holds_a_real_model_to_it() {
             options.sampling.seed = seed;
             ReplyRequest {
                 options,
-                constraint: Some(ConstraintSpec::JsonSchema(schema.clone())),
+                constraint: Some(ConstraintSpec::json(schema.clone())),
             }
         };
         let plain = finish(
@@ -319,7 +319,7 @@ fn a_schema_holds_a_real_model_to_it() {
     }
     assert!(accepted > 0);
     let unsupported = ReplyRequest {
-        constraint: Some(ConstraintSpec::JsonSchema(serde_json::json!({ "not": {} }))),
+        constraint: Some(ConstraintSpec::json(serde_json::json!({ "not": {} }))),
         ..ReplyRequest::default()
     };
     let error = pair.reply(&prompt, unsupported).err().unwrap();

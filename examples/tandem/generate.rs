@@ -232,5 +232,5 @@ pub fn schema(path: &Path) -> Result<ConstraintSpec> {
         let detail = format!("is not JSON: {error}");
         Error::new(Code::ConstraintInvalid, path.display().to_string(), detail)
     })?;
-    Ok(ConstraintSpec::JsonSchema(schema))
+    Ok(ConstraintSpec::json(schema))
 }

@@ -7,7 +7,10 @@
 //! speculation, so that the text does not depend on it. Drafters draw under the same
 //! masks, and the walk is taken back afterwards.
 
+mod json;
 mod moments;
+
+pub use json::{Spacing, check_schema, json_term};
 
 use std::sync::Arc;
 
@@ -23,35 +26,17 @@ use crate::tokenizer::{EncodeOptions, Tokenizer};
 /// A schema, expression or grammar longer than this is refused before it is read.
 pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 
-/// The key under which the engine reads its own options in a schema.
-const ENGINE_OPTIONS: &str = "x-guidance";
-
-/// A schema for JSON that may be laid out, a space or an indented line between its parts,
-/// but no wider: free to, small models write white space until they are cut off. `None`
-/// where it brings options of the engine's.
-pub fn laid_out(mut schema: Json) -> Option<Json> {
-    if let Some(schema) = schema.as_object_mut()
-        && schema
-            .insert(ENGINE_OPTIONS.into(), laid_out_options())
-            .is_some()
-    {
-        return None;
-    }
-    Some(schema)
-}
-
-fn laid_out_options() -> Json {
-    serde_json::json!({ "whitespace_pattern": "( |\n[ \t]{0,24})" })
-}
-
 /// What the reply must look like.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConstraintSpec {
-    /// Any JSON object.
-    JsonObject,
     /// JSON that a schema accepts. Keywords that cannot be enforced are an error that
     /// names them; `$ref` is followed within the schema only.
-    JsonSchema(Json),
+    JsonSchema {
+        /// The schema.
+        schema: Json,
+        /// Where white space may stand.
+        spacing: Spacing,
+    },
     /// Text that a regular expression matches as a whole.
     Regex(String),
     /// One of several texts.
@@ -115,11 +100,18 @@ impl ConstraintCompiler {
 }
 
 impl ConstraintSpec {
+    /// JSON that a schema accepts, written as Python's `json.dumps` does.
+    pub fn json(schema: Json) -> Self {
+        ConstraintSpec::JsonSchema {
+            schema,
+            spacing: Spacing::Dumped,
+        }
+    }
+
     /// Its name in a request.
     fn name(&self) -> &'static str {
         match self {
-            ConstraintSpec::JsonObject => "json_object",
-            ConstraintSpec::JsonSchema(_) => "json_schema",
+            ConstraintSpec::JsonSchema { .. } => "json_schema",
             ConstraintSpec::Regex(_) => "regex",
             ConstraintSpec::Choice(_) => "choice",
             ConstraintSpec::Lark(_) => "grammar",
@@ -135,10 +127,9 @@ impl ConstraintSpec {
             Err(Error::new(Code::ConstraintLimit, self.name(), detail))
         };
         match self {
-            ConstraintSpec::JsonObject => json_grammar(serde_json::json!({ "type": "object" })),
-            ConstraintSpec::JsonSchema(schema) => {
+            ConstraintSpec::JsonSchema { schema, spacing } => {
                 fits(schema.to_string().len())?;
-                json_grammar(schema.clone())
+                json::grammar(schema, *spacing)
             }
             ConstraintSpec::Regex(expression) => {
                 fits(expression.len())?;
@@ -168,34 +159,6 @@ impl ConstraintSpec {
             }
         }
     }
-}
-
-/// The grammar of a schema's instances, written as Python's `json.dumps` does: one space
-/// after `,` and `:`, none elsewhere. Where any space may stand a model can write spaces
-/// for ever, and little of its text is forced.
-fn json_grammar(schema: Json) -> Result<TopLevelGrammar> {
-    let invalid =
-        |detail: &str| Error::new(Code::ConstraintInvalid, "json_schema", detail.to_string());
-    let mut schema = match schema {
-        Json::Object(schema) => schema,
-        Json::Bool(true) => serde_json::Map::new(),
-        Json::Bool(false) => return Err(invalid("false: nothing is valid under it")),
-        _ => return Err(invalid("is neither an object nor true or false")),
-    };
-    // The engine's own options, among them one to ignore what it cannot enforce.
-    let options = match schema.remove(ENGINE_OPTIONS) {
-        None => serde_json::json!({
-            "whitespace_flexible": false,
-            "item_separator": ", ",
-            "key_separator": ": ",
-        }),
-        Some(spacing) if spacing == laid_out_options() => spacing,
-        Some(_) => return Err(invalid("unsupported keyword \"x-guidance\"")),
-    };
-    schema.insert(ENGINE_OPTIONS.into(), options);
-    let mut schema = Json::Object(schema);
-    moments::forbid_impossible(&mut schema);
-    Ok(TopLevelGrammar::from_json_schema(schema))
 }
 
 /// Where a reply stands in what it must look like. Copies go their own ways.

@@ -169,7 +169,7 @@ fn specs() -> Vec<ConstraintSpec> {
         "additionalProperties": false,
     });
     vec![
-        ConstraintSpec::JsonSchema(schema),
+        ConstraintSpec::json(schema),
         ConstraintSpec::Regex("(yes|no), [a-c]{3,8} [0-9]{2}".into()),
         ConstraintSpec::Choice(vec![
             "the first".into(),
@@ -238,7 +238,7 @@ fn what_is_not_understood_or_not_supported_is_refused_by_name() {
         let error = world.compiler.compile(&spec).err().unwrap();
         (error.code(), error.to_string())
     };
-    let (code, text) = refused(ConstraintSpec::JsonSchema(
+    let (code, text) = refused(ConstraintSpec::json(
         serde_json::json!({ "type": "object", "if": {} }),
     ));
     assert_eq!(code, Code::ConstraintInvalid);
@@ -248,18 +248,18 @@ fn what_is_not_understood_or_not_supported_is_refused_by_name() {
     );
     let remote = serde_json::json!({ "$ref": "https://example.com/schema.json" });
     assert_eq!(
-        refused(ConstraintSpec::JsonSchema(remote)).0,
+        refused(ConstraintSpec::json(remote)).0,
         Code::ConstraintInvalid
     );
     let lenient = serde_json::json!({ "x-guidance": { "lenient": true }, "not": {} });
     assert!(
-        refused(ConstraintSpec::JsonSchema(lenient))
+        refused(ConstraintSpec::json(lenient))
             .1
             .contains("x-guidance")
     );
     for none in [serde_json::json!(false), serde_json::json!("string")] {
         assert_eq!(
-            refused(ConstraintSpec::JsonSchema(none)).0,
+            refused(ConstraintSpec::json(none)).0,
             Code::ConstraintInvalid
         );
     }
@@ -297,7 +297,7 @@ fn hostile_constraints_end_in_bounded_time() {
     assert_eq!(
         world
             .compiler
-            .compile(&ConstraintSpec::JsonSchema(nested))
+            .compile(&ConstraintSpec::json(nested))
             .err()
             .unwrap()
             .code(),

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::decode::draft::{Drawing, FirstOf, ModelDrafter, NgramDrafter};
 use crate::decode::noise::uniform;
-use crate::decode::planner::MAX_RANKS;
+use crate::decode::planner::{MAX_RANKS, Reason};
 use crate::decode::sampling::SamplingParams;
 use crate::decode::testing::{N_VOCAB, NoiseModel, ticking};
 use crate::decode::tree::TreeShape;

@@ -236,13 +236,3 @@ fn leading_json(text: &str) -> Option<(Json, usize)> {
         _ => None,
     }
 }
-
-/// A tool's schema as a rule of a grammar: `spaced` as models write JSON, one space after
-/// commas and colons.
-fn json_rule(mut schema: Json) -> String {
-    if let Some(schema) = schema.as_object_mut() {
-        let spacing = json!({ "whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?" });
-        schema.insert("x-guidance".to_string(), spacing);
-    }
-    format!("%json {schema}")
-}

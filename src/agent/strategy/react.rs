@@ -5,9 +5,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Ask, Goal, Happened, Next, ObservationRole, Reply, Strategy, WantedCall, json_rule,
-    leading_json,
+    Ask, Goal, Happened, Next, ObservationRole, Reply, Strategy, WantedCall, leading_json,
 };
+use crate::decode::constraint::{Spacing, json_term};
 
 const SYSTEM: &str = "Answer the question with the help of tools. Write in this form:
 Thought: what to do next
@@ -211,7 +211,7 @@ fn grammar(goal: &Goal<'_>) -> String {
         let head = json!(format!("{}\nAction Input: ", tool.name));
         rules.push(format!(
             "{name}: {head} {}",
-            json_rule(tool.parameters.clone())
+            json_term(&tool.parameters, Spacing::Compact)
         ));
     }
     rules.join("\n")

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::plan::{Plan, marks};
-use super::{Ask, CallResult, Goal, Happened, Next, Strategy, WantedCall, json_rule};
+use super::{Ask, CallResult, Goal, Happened, Next, Strategy, WantedCall};
+use crate::decode::constraint::{Spacing, json_term};
 
 const PLANNER: &str = "Make a plan that answers the question with the help of tools. Write one line for what to do and one for the call:
 Plan: what to find out
@@ -283,7 +284,10 @@ fn grammar(goal: &Goal<'_>) -> String {
                 *property = json!({ "anyOf": [property.clone(), { "type": "string", "pattern": "^#E[1-9]$" }] });
             }
         }
-        rules.push(format!("{name}: {head} {} \"]\"", json_rule(schema)));
+        rules.push(format!(
+            "{name}: {head} {} \"]\"",
+            json_term(&schema, Spacing::Compact)
+        ));
     }
     rules.join("\n")
 }

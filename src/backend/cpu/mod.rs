@@ -51,6 +51,7 @@ use cache::Caches;
 use compute::Compute;
 use ops::Workspace;
 use rope::{QkNorms, Turns};
+use visible::Visible;
 use weights::Weight;
 
 use super::plan::{BufferId, Linear, Op, Plan, Rope};

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::fields::Field;
-use crate::decode::constraint::{ConstraintSpec, laid_out};
+use crate::decode::constraint::{ConstraintSpec, Spacing, check_schema};
 use crate::error::Result;
 
 /// The fields of `response_format`, for each of its types.
@@ -22,11 +22,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FORMATS.iter().map(|(name, _)| *name)
 }
 
-fn json_schema(field: &Field<'_>, schema: Json) -> Result<Option<ConstraintSpec>> {
-    match laid_out(schema) {
-        Some(schema) => Ok(Some(ConstraintSpec::JsonSchema(schema))),
-        None => Err(field.invalid("unsupported keyword \"x-guidance\"")),
-    }
+fn json_schema(schema: Json) -> Option<ConstraintSpec> {
+    let spacing = Spacing::LaidOut;
+    Some(ConstraintSpec::JsonSchema { schema, spacing })
 }
 
 /// `None` for text.
@@ -36,7 +34,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
     let known = kind.one_of(FORMATS)?;
     let fields = field.object(known)?;
     Ok(match kind.string()? {
-        "json_object" => json_schema(field, json!({ "type": "object" }))?,
+        "json_object" => json_schema(json!({ "type": "object" })),
         "json_schema" => {
             let fields = fields.need("json_schema")?.object(JSON_SCHEMA_FIELDS)?;
             fields.read("name", Field::string)?;
@@ -44,10 +42,8 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<ConstraintSpec>> {
             // Strict or not, what cannot be enforced is refused.
             fields.read("strict", Field::bool)?;
             let schema = fields.need("schema")?;
-            if !schema.value.is_object() && !schema.value.is_boolean() {
-                return Err(schema.invalid("must be a JSON schema: an object or a boolean"));
-            }
-            json_schema(&schema, schema.value.clone())?
+            check_schema(schema.value).map_err(|error| schema.invalid(error.detail()))?;
+            json_schema(schema.value.clone())
         }
         "regex" => Some(ConstraintSpec::Regex(
             fields.need("regex")?.string()?.to_string(),

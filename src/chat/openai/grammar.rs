@@ -2,11 +2,11 @@
 //! arguments by the tools' schemas, an answer by `response_format`, thinking before
 //! either.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::tools::{Tool, ToolChoice};
 use crate::chat::tool_call::CallForm;
-use crate::decode::constraint::ConstraintSpec;
+use crate::decode::constraint::{ConstraintSpec, Spacing, json_term};
 
 /// The most calls of one reply.
 const MAX_CALLS: usize = 16;
@@ -105,9 +105,9 @@ impl ReplyGrammar<'_> {
         ));
         for (i, tool) in callable.into_iter().enumerate() {
             rules.push(format!(
-                "tool_{i}: {} /, ?\"arguments\": ?/ %json {}",
+                "tool_{i}: {} /, ?\"arguments\": ?/ {}",
                 quoted(&Json::from(tool.name.as_str()).to_string()),
-                compact(schema_of(tool))
+                json_term(&schema_of(tool), Spacing::Compact)
             ));
         }
     }
@@ -131,9 +131,7 @@ impl ReplyGrammar<'_> {
 
 fn answer_rule(answer: &ConstraintSpec) -> String {
     match answer {
-        ConstraintSpec::JsonObject => format!("%json {}", json!({ "type": "object" })),
-        ConstraintSpec::JsonSchema(Json::Bool(true)) => "%json {}".to_string(),
-        ConstraintSpec::JsonSchema(schema) => format!("%json {schema}"),
+        ConstraintSpec::JsonSchema { schema, spacing } => json_term(schema, *spacing),
         ConstraintSpec::Regex(regex) => format!("/{}/", regex.replace('/', "\\/")),
         ConstraintSpec::Choice(choices) => {
             let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
@@ -146,20 +144,6 @@ fn answer_rule(answer: &ConstraintSpec) -> String {
 /// A literal of the grammar: its strings are JSON's.
 fn quoted(text: &str) -> String {
     Json::from(text).to_string()
-}
-
-/// The schema, written as models write calls: no white space but one space after commas
-/// and colons. Left free, small models write white space without end.
-fn compact(mut schema: Json) -> Json {
-    if let Some(schema) = schema.as_object_mut() {
-        let spacing = json!({
-            "whitespace_flexible": false,
-            "item_separator": ", ?",
-            "key_separator": ": ?",
-        });
-        schema.insert("x-guidance".to_string(), spacing);
-    }
-    schema
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn text_is_free_until_a_call_begins() {
 #[test]
 fn an_answer_may_have_a_form_too() {
     let (tools, choice) = (tools(), ToolChoice::Auto);
-    let answer = ConstraintSpec::JsonSchema(json!({ "type": "integer" }));
+    let answer = ConstraintSpec::json(json!({ "type": "integer" }));
     let grammar = ReplyGrammar {
         answer: Some(&answer),
         thought: Thought::Optional {
@@ -155,7 +155,11 @@ fn an_answer_may_have_a_form_too() {
 fn answers_of_every_kind_stand_behind_thought() {
     let choice = ToolChoice::Auto;
     for (answer, good, bad) in [
-        (ConstraintSpec::JsonObject, "{\"a\": [1]}", "[1]"),
+        (
+            ConstraintSpec::json(json!({ "type": "object" })),
+            "{\"a\": [1]}",
+            "[1]",
+        ),
         (ConstraintSpec::Regex("a/b+".to_string()), "a/bb", "a/"),
         (
             ConstraintSpec::Choice(vec!["yes".to_string(), "\"no\"".to_string()]),

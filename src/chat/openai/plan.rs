@@ -178,7 +178,7 @@ fn constraint(
     }
     let mut refused = Vec::new();
     for (i, tool) in request.tools.iter().enumerate() {
-        let schema = ConstraintSpec::JsonSchema(tool.parameters.clone());
+        let schema = ConstraintSpec::json(tool.parameters.clone());
         let Err(error) = session.constraint(&schema) else {
             continue;
         };
