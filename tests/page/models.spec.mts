@@ -1,7 +1,5 @@
 /** The panel of models: downloads that wait and go on, what is stored, servers, memory. */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { expect, HostileServer, lastReply, modelReady, openPage, realWeights, say, shippedTarget, test } from "../../www/page-testing.ts";
+import { expect, HostileServer, lastReply, modelReady, openPage, realWeights, say, shippedTarget, test, type Page } from "../../www/page-testing.ts";
 import { inPieces, scriptEngine } from "./scripted.mts";
 
 test("a download waits, goes on, and is deleted once nobody uses it", async ({ page }) => {
@@ -31,30 +29,23 @@ test("a download waits, goes on, and is deleted once nobody uses it", async ({ p
   server.stop();
 });
 
-/** A server that says the same to everybody. */
-async function serveReplies(): Promise<{ server: Server; url: string; keys: string[] }> {
-  const keys: string[] = [];
-  const server = createServer((request, response) => {
-    keys.push(String(request.headers.authorization));
-    response.setHeader("Access-Control-Allow-Origin", "*");
-    response.setHeader("Access-Control-Allow-Headers", "*");
-    if (request.method === "OPTIONS") response.end();
-    else if (request.url?.endsWith("/models")) response.setHeader("Content-Type", "application/json").end('{"data":[{"id":"big"}]}');
-    else {
-      response.setHeader("Content-Type", "text/event-stream");
-      for (const content of ["From ", "afar."]) {
-        response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`);
-      }
-      response.end(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: [DONE]\n\n`);
-    }
+/** A server that says the same to everybody; on the page's own origin, where its policy lets it connect. */
+async function serveReplies(page: Page): Promise<{ url: string; keys: (string | undefined)[] }> {
+  const keys: (string | undefined)[] = [];
+  await page.route("**/remote/v1/**", (route) => {
+    keys.push(route.request().headers()["authorization"]);
+    if (route.request().url().endsWith("/models")) return route.fulfill({ json: { data: [{ id: "big" }] } });
+    const pieces = [{ content: "From " }, { content: "afar." }].map((delta) => ({ delta, finish_reason: null }));
+    const events = [...pieces, { delta: {}, finish_reason: "stop" }].map((choice) => JSON.stringify({ choices: [{ index: 0, ...choice }] }));
+    const body = [...events, "[DONE]"].map((event) => `data: ${event}\n\n`).join("");
+    return route.fulfill({ contentType: "text/event-stream", body });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, keys };
+  return { url: new URL("/remote/v1", page.url()).href, keys };
 }
 
 test("a server answers in place of a model, and its key is not kept", async ({ page }) => {
-  const { server, url, keys } = await serveReplies();
   await openPage(page);
+  const { url, keys } = await serveReplies(page);
   await page.keyboard.press("Control+Shift+M");
   const panel = page.getByRole("dialog", { name: "Models" });
   await panel.getByLabel("Its address").fill(url);
@@ -66,7 +57,6 @@ test("a server answers in place of a model, and its key is not kept", async ({ p
   await expect(lastReply(page)).toHaveText("From afar.");
   expect(keys).toContain("Bearer sk-secret");
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain("sk-secret");
-  server.close();
 });
 
 test("what needs more memory than it may is not loaded, and the page says so", async ({ page }) => {
