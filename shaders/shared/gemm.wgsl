@@ -5,28 +5,6 @@
 // 32 rows; the inputs stand beside it. Sums are made of the terms of `matvec` in its order:
 // lane after lane, as if the lanes' threads took turns, then lanes in groups, then groups.
 // A row's bits are therefore those it has alone, and a prompt may be cut up anywhere.
-//
-// What imports this defines is said in `matvec`.
-#import params
-#import state
-#import weights
-#import format
-@group(0) @binding(0) var<uniform> params: Params;
-// [rows, 8 * n_blocks] vectors: rows are padded to whole blocks with zeros.
-@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
-// [rows, out_stride]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
-#ifdef NORM
-// [8 * n_blocks] vectors.
-@group(0) @binding(6) var<storage, read> norm: array<vec4<f32>>;
-#endif
-#ifdef BIAS
-// [n_out of all segments]
-@group(0) @binding(7) var<storage, read> bias: array<f32>;
-#endif
-
-const LANES: u32 = $LANES;
-const GROUP: u32 = $GROUP;
 const THREADS: u32 = 128u;
 const TILE_COLS: u32 = 64u;
 const TILE_ROWS: u32 = 32u;

@@ -91,6 +91,13 @@ pub struct Terms<'a> {
     pub logprobs: Option<usize>,
 }
 
+impl Terms<'_> {
+    /// Whether a logit may be another than the model's.
+    pub fn change_logits(&self) -> bool {
+        !self.changes.is_empty() || self.penalties.is_some()
+    }
+}
+
 /// A token whose logit is changed before it is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenChange {

@@ -12,15 +12,21 @@ fn open(path: &Path) -> Checkpoint {
     pollster::block_on(Checkpoint::open_path(path)).unwrap()
 }
 
+/// The pair that ships: target and draft.
+fn pair() -> [Checkpoint; 2] {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    ["tandem-target-q8_0.gguf", "tandem-draft-q8_0.gguf"].map(|file| open(&models.join(file)))
+}
+
 #[test]
 fn speculation_on_the_device_never_changes_the_text_of_the_pair_that_ships() {
     let Some(gpu) = gpu() else { return };
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [target, draft] = pair();
     let accepted = pollster::block_on(
         Comparison {
             gpu,
-            target: &open(&models.join("tandem-target-q8_0.gguf")),
-            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            target: &target,
+            draft: &draft,
             temperatures: &[0.0, 0.7, 1.0],
             lengths: &[1, 2, 4, 8],
             max_tokens: 32,
@@ -59,12 +65,12 @@ fn speculation_on_the_device_never_changes_the_text_of_a_model_that_drafts_for_i
 #[test]
 fn trees_and_penalties_on_the_gpu_never_change_the_text() {
     let Some(gpu) = gpu() else { return };
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [target, draft] = pair();
     let [chains, trees] = pollster::block_on(
         Comparison {
             gpu,
-            target: &open(&models.join("tandem-target-q8_0.gguf")),
-            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            target: &target,
+            draft: &draft,
             temperatures: &[],
             lengths: &[2, 7],
             max_tokens: 20,
@@ -77,12 +83,12 @@ fn trees_and_penalties_on_the_gpu_never_change_the_text() {
 #[test]
 fn constraints_are_kept_on_the_device_and_never_change_the_text() {
     let Some(gpu) = gpu() else { return };
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [target, draft] = pair();
     let accepted = pollster::block_on(
         Comparison {
             gpu,
-            target: &open(&models.join("tandem-target-q8_0.gguf")),
-            draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+            target: &target,
+            draft: &draft,
             temperatures: &[],
             lengths: &[1, 4],
             max_tokens: 40,
@@ -95,11 +101,11 @@ fn constraints_are_kept_on_the_device_and_never_change_the_text() {
 #[test]
 fn a_device_lost_in_the_middle_of_a_reply_changes_nothing_about_it() {
     let Some(first) = gpu() else { return };
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [target, draft] = pair();
     let comparison = Comparison {
         gpu: first,
-        target: &open(&models.join("tandem-target-q8_0.gguf")),
-        draft: &open(&models.join("tandem-draft-q8_0.gguf")),
+        target: &target,
+        draft: &draft,
         temperatures: &[0.7],
         lengths: &[0, 3],
         max_tokens: 32,

@@ -87,12 +87,6 @@ pub struct Drawing<'a> {
     pub terms: Terms<'a>,
 }
 
-impl Drawing<'_> {
-    fn is_adjusted(&self) -> bool {
-        !self.terms.changes.is_empty() || self.terms.penalties.is_some()
-    }
-}
-
 /// A plan's sampling kernels.
 pub struct Sampler {
     n_vocab: usize,
@@ -229,7 +223,10 @@ impl Sampler {
     /// `gpu_failed`.
     pub async fn prepare(&mut self, gpu: &Gpu, drawing: &Drawing<'_>) -> Result<()> {
         let kernels = &mut self.kernels;
-        let (adjusts, tells) = (drawing.is_adjusted(), drawing.terms.logprobs.is_some());
+        let (adjusts, tells) = (
+            drawing.terms.change_logits(),
+            drawing.terms.logprobs.is_some(),
+        );
         for (slot, wanted, variant) in [
             (&mut kernels.adjust, adjusts, adjust(false)),
             (&mut kernels.restore, adjusts && tells, adjust(true)),
@@ -245,7 +242,7 @@ impl Sampler {
     /// Writes what draws read that is not in a pass's state. Once a round: the draft's draws
     /// read the same changes.
     pub fn write_terms(&self, gpu: &Gpu, terms: &Terms<'_>) {
-        if !terms.changes.is_empty() || terms.penalties.is_some() {
+        if terms.change_logits() {
             let words = change_words(terms);
             gpu.queue
                 .write_buffer(&gpu.shared.changes, 0, bytemuck::cast_slice(&words));
@@ -280,10 +277,9 @@ impl Sampler {
         };
         let (kernels, groups) = (&self.kernels, &self.groups);
         let n_changed = drawing.terms.changes.len() + LOGITS_ROWS;
-        let adjusts = drawing.is_adjusted();
+        let (adjusts, x_changed) = (drawing.terms.change_logits(), n_changed.div_ceil(THREADS));
         if adjusts {
-            let x = n_changed.div_ceil(THREADS);
-            run(kernels.adjust.as_ref(), &groups.adjust, x);
+            run(kernels.adjust.as_ref(), &groups.adjust, x_changed);
         }
         if let Some(group) = &groups.scan {
             run(kernels.scan.as_ref(), group, n_chunks(self.n_vocab));
@@ -291,8 +287,7 @@ impl Sampler {
         run(Some(&kernels.sample), &groups.sample, 1);
         if drawing.terms.logprobs.is_some() {
             if adjusts {
-                let x = n_changed.div_ceil(THREADS);
-                run(kernels.restore.as_ref(), &groups.adjust, x);
+                run(kernels.restore.as_ref(), &groups.adjust, x_changed);
             }
             run(kernels.logprobs.as_ref(), &groups.logprobs, 1);
         }

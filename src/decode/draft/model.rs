@@ -18,6 +18,8 @@ pub struct ModelDrafter<'e> {
     pub(super) executor: &'e mut dyn Executor,
     pub(super) sequence: &'e mut Sequence,
     drawing: Drawing,
+    /// Whether the device may draw; not asked again once it said that it cannot.
+    rounds: bool,
 }
 
 impl<'e> ModelDrafter<'e> {
@@ -31,6 +33,7 @@ impl<'e> ModelDrafter<'e> {
             executor,
             sequence,
             drawing,
+            rounds: true,
         }
     }
 
@@ -53,7 +56,9 @@ impl<'e> ModelDrafter<'e> {
                 .map(|constraint| constraint.mask())
                 .transpose()?;
             let on_device = match (self.drawing, *n_choices) {
-                (Drawing::Shared, 1) => self.draw_on_device(sampler, history, &mask).await?,
+                (Drawing::Shared, 1) if self.rounds => {
+                    self.draw_on_device(sampler, history, &mask).await?
+                }
                 _ => None,
             };
             let logits = match on_device {
@@ -134,6 +139,7 @@ impl<'e> ModelDrafter<'e> {
         };
         let cache = self.sequence.cache();
         let Some(result) = self.executor.round(cache, round).await? else {
+            self.rounds = false;
             return Ok(None);
         };
         self.sequence.hold(self.executor, tokens);
