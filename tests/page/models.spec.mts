@@ -73,7 +73,7 @@ test("what needs more memory than it may is not loaded, and the page says so", a
   await modelReady(page);
 });
 
-test("where nothing can be stored any more, what is said stays in view and can be taken along", async ({ page }) => {
+test("what cannot be stored stays in view, and is stored once there is room again", async ({ page }) => {
   await page.addInitScript(() => {
     if (window !== window.top) return;
     const put = IDBObjectStore.prototype.put;
@@ -82,7 +82,7 @@ test("where nothing can be stored any more, what is said stays in view and can b
       return put.apply(this, given);
     };
   });
-  await scriptEngine(page, { replies: [inPieces("One two three."), inPieces("Four five six.")] });
+  await scriptEngine(page, { replies: [inPieces("One two three."), inPieces("Four five six."), inPieces("Seven eight.")] });
   await openPage(page);
   await say(page, "Before");
   await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
@@ -90,7 +90,16 @@ test("where nothing can be stored any more, what is said stays in view and can b
   await say(page, "After");
   await expect(lastReply(page)).toHaveText("Four five six.");
   await expect(page.getByText("There is no room left on this device")).toBeVisible();
+  await page.keyboard.press("Control+Shift+O");
+  await expect(page.locator('article[data-role="assistant"]')).toHaveCount(0);
+  await page.getByRole("button", { name: /^Before/ }).click();
+  await expect(lastReply(page)).toHaveText("Four five six.");
   await page.evaluate(() => delete (window as { full?: boolean }).full);
+  await say(page, "Once more");
+  await expect(lastReply(page)).toHaveText("Seven eight.");
+  await expect(page.getByText("There is no room left on this device")).toBeHidden();
   await page.reload();
-  await expect(page.locator('article[data-role="assistant"]').first()).toContainText("One two three.");
+  const replies = page.locator('article[data-role="assistant"]');
+  await expect(replies).toHaveCount(3);
+  for (const [at, text] of ["One two three.", "Four five six.", "Seven eight."].entries()) await expect(replies.nth(at)).toContainText(text);
 });

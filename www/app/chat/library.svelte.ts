@@ -18,6 +18,8 @@ export class Library {
   /** Whether what was stored has been read. */
   opened = $state(false);
   #database: Database | undefined;
+  /** What could not be stored: it is tried again with whatever is said next. */
+  readonly #unsaved = new Map<Conversation, Set<Message>>();
   readonly #tabs = new BroadcastChannel("tandem-conversations");
   readonly #usual: () => Settings;
   #draft_timer: ReturnType<typeof setTimeout> | undefined;
@@ -45,6 +47,11 @@ export class Library {
   async show(id: string): Promise<void> {
     if (id === this.current.id) return;
     this.saveDraftNow();
+    const unsaved = [...this.#unsaved.keys()].find((conversation) => conversation.id === id);
+    if (unsaved) {
+      this.current = unsaved;
+      return;
+    }
     await this.#storing(async (database) => {
       const record = (await database.conversations()).find((record) => record.id === id);
       if (!record) return;
@@ -64,16 +71,25 @@ export class Library {
     this.current = Conversation.fresh(this.#usual());
   }
 
-  /** Saves the conversation in view, and messages of it. */
+  /** Saves a conversation and messages of it, and with them what could not be saved before. */
   async save(conversation: Conversation, messages: readonly Message[] = []): Promise<void> {
-    const record = conversation.record();
-    await this.#storing((database) =>
-      database.saveMessages(
-        messages.map((message) => message.record()),
-        record,
-      ),
-    );
-    this.#noted(record);
+    const unsaved = this.#unsaved.get(conversation) ?? new Set();
+    this.#unsaved.set(conversation, unsaved);
+    for (const message of messages) unsaved.add(message);
+    await this.#storing((database) => this.#saveAll(database));
+    this.#noted(conversation.record());
+  }
+
+  async #saveAll(database: Database): Promise<void> {
+    const batches = [...this.#unsaved].map(([conversation, unsaved]) => {
+      const messages = [...unsaved];
+      return { conversation, unsaved, messages, records: messages.map((message) => message.record()), record: conversation.record() };
+    });
+    for (const { conversation, unsaved, messages, records, record } of batches) {
+      await database.saveMessages(records, record);
+      for (const message of messages) unsaved.delete(message);
+      if (unsaved.size === 0) this.#unsaved.delete(conversation);
+    }
   }
 
   /** Saves a reply as far as it has come: what is said of its tokens follows at its end,
@@ -112,6 +128,7 @@ export class Library {
   /** Removes a conversation; answers with what brings it back. */
   async remove(id: string): Promise<() => Promise<void>> {
     const whole = await this.#whole(id);
+    for (const conversation of this.#unsaved.keys()) if (conversation.id === id) this.#unsaved.delete(conversation);
     await this.#storing((database) => database.remove(id));
     this.list = this.list.filter((record) => record.id !== id);
     if (this.current.id === id) this.current = Conversation.fresh(this.#usual());
@@ -126,6 +143,7 @@ export class Library {
 
   /** Removes messages that the conversation in view no longer has. */
   async removeMessages(messages: readonly Message[]): Promise<void> {
+    for (const message of messages) this.#unsaved.get(this.current)?.delete(message);
     await this.#storing((database) => database.removeMessages(messages.map(({ id }) => id)));
     await this.save(this.current);
   }
@@ -191,7 +209,7 @@ export class Library {
     try {
       this.#database ??= await Database.open();
       const done = await work(this.#database);
-      this.problem = undefined;
+      if (this.#unsaved.size === 0) this.problem = undefined;
       return done;
     } catch (error) {
       this.problem = storingProblem(error);
