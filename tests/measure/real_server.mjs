@@ -1,7 +1,7 @@
 /**
  * `Tandem.connect` against a server that others wrote, with a checkpoint of ours behind it.
  *
- *     python tests/measure/serve_shipped.py /tmp/tandem-target &
+ *     python tests/measure/serve_shipped.py target/shipped &
  *     cargo xtask package
  *     node tests/measure/real_server.mjs target/package/tandem-llm http://127.0.0.1:8000/v1 [MODEL]
  *
