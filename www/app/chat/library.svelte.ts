@@ -5,6 +5,7 @@ import type { Settings } from "../settings/settings.ts";
 import { Conversation } from "./conversation.svelte.ts";
 import { heldReplies } from "./holding.ts";
 import type { Message } from "./message.svelte.ts";
+import { Unsaved } from "./unsaved.ts";
 
 const DRAFT_PAUSE_MS = 300;
 
@@ -18,8 +19,8 @@ export class Library {
   /** Whether what was stored has been read. */
   opened = $state(false);
   #database: Database | undefined;
-  /** What could not be stored: it is tried again with whatever is said next. */
-  readonly #unsaved = new Map<Conversation, Set<Message>>();
+  /** It is tried again with whatever is said next. */
+  readonly #unsaved = new Unsaved();
   readonly #tabs = new BroadcastChannel("tandem-conversations");
   readonly #usual: () => Settings;
   #draft_timer: ReturnType<typeof setTimeout> | undefined;
@@ -47,7 +48,7 @@ export class Library {
   async show(id: string): Promise<void> {
     if (id === this.current.id) return;
     this.saveDraftNow();
-    const unsaved = [...this.#unsaved.keys()].find((conversation) => conversation.id === id);
+    const unsaved = this.#unsaved.of(id);
     if (unsaved) {
       this.current = unsaved;
       return;
@@ -73,23 +74,9 @@ export class Library {
 
   /** Saves a conversation and messages of it, and with them what could not be saved before. */
   async save(conversation: Conversation, messages: readonly Message[] = []): Promise<void> {
-    const unsaved = this.#unsaved.get(conversation) ?? new Set();
-    this.#unsaved.set(conversation, unsaved);
-    for (const message of messages) unsaved.add(message);
-    await this.#storing((database) => this.#saveAll(database));
+    this.#unsaved.add(conversation, messages);
+    await this.#storing((database) => this.#unsaved.saveTo(database));
     this.#noted(conversation.record());
-  }
-
-  async #saveAll(database: Database): Promise<void> {
-    const batches = [...this.#unsaved].map(([conversation, unsaved]) => {
-      const messages = [...unsaved];
-      return { conversation, unsaved, messages, records: messages.map((message) => message.record()), record: conversation.record() };
-    });
-    for (const { conversation, unsaved, messages, records, record } of batches) {
-      await database.saveMessages(records, record);
-      for (const message of messages) unsaved.delete(message);
-      if (unsaved.size === 0) this.#unsaved.delete(conversation);
-    }
   }
 
   /** Saves a reply as far as it has come: what is said of its tokens follows at its end,
@@ -128,7 +115,7 @@ export class Library {
   /** Removes a conversation; answers with what brings it back. */
   async remove(id: string): Promise<() => Promise<void>> {
     const whole = await this.#whole(id);
-    for (const conversation of this.#unsaved.keys()) if (conversation.id === id) this.#unsaved.delete(conversation);
+    this.#unsaved.forget(id);
     await this.#storing((database) => database.remove(id));
     this.list = this.list.filter((record) => record.id !== id);
     if (this.current.id === id) this.current = Conversation.fresh(this.#usual());
@@ -143,7 +130,7 @@ export class Library {
 
   /** Removes messages that the conversation in view no longer has. */
   async removeMessages(messages: readonly Message[]): Promise<void> {
-    for (const message of messages) this.#unsaved.get(this.current)?.delete(message);
+    this.#unsaved.forgetMessages(this.current, messages);
     await this.#storing((database) => database.removeMessages(messages.map(({ id }) => id)));
     await this.save(this.current);
   }
@@ -209,7 +196,7 @@ export class Library {
     try {
       this.#database ??= await Database.open();
       const done = await work(this.#database);
-      if (this.#unsaved.size === 0) this.problem = undefined;
+      if (!this.#unsaved.any) this.problem = undefined;
       return done;
     } catch (error) {
       this.problem = storingProblem(error);
