@@ -11,6 +11,7 @@
  * a worker may go away at any moment.
  */
 import { shownUrl, type Identity } from "./download.ts";
+import { RangeReader } from "./ranges.ts";
 import { Sha256 } from "./sha256.ts";
 
 /** A downloaded file, or a part of one. */
@@ -89,11 +90,13 @@ export class Entry {
   readonly meta: Meta;
   readonly #folder: FileSystemDirectoryHandle;
   readonly #ranges = new Map<number, File>();
+  readonly #reader: RangeReader;
 
   private constructor(id: string, meta: Meta, folder: FileSystemDirectoryHandle) {
     this.id = id;
     this.meta = meta;
     this.#folder = folder;
+    this.#reader = new RangeReader(folder);
   }
 
   /** The entry of this id, made where there is none. */
@@ -159,11 +162,16 @@ export class Entry {
     const file = this.#ranges.get(index);
     if (!file) throw new Error(`range ${index} is not there`);
     try {
-      return new Uint8Array(await file.slice(begin, end).arrayBuffer());
+      return await this.#reader.read(index, file, begin, end);
     } catch (error) {
       this.#ranges.delete(index); // somebody cleared the site's data
       throw error;
     }
+  }
+
+  /** Lets go of what reading holds open, without which nothing here can be removed. */
+  close(): void {
+    this.#reader.close();
   }
 
   async write(index: number, bytes: Uint8Array): Promise<void> {
