@@ -2,6 +2,7 @@
 let engine;
 
 const here = {
+  async idle() {},
   async start(options) {
     const adapter = await import(`./adapters/${options.adapter}.mjs`);
     const began = performance.now();
@@ -33,7 +34,19 @@ function elsewhere() {
   return { start: call('start'), measure: call('measure') };
 }
 
-if (globalThis.document) globalThis.bench = (where) => (where === 'page' ? here : elsewhere());
+/** Does what /orders says. */
+async function obey() {
+  const name = new URLSearchParams(location.search).get('browser');
+  const tell = (answer) => fetch(`/answers/${name}`, { method: 'POST', body: JSON.stringify(answer) });
+  for (let worker; ;) {
+    const { what, argument } = await (await fetch(`/orders/${name}`)).json();
+    if (what === 'start' && argument.where === 'worker') worker = elsewhere();
+    const who = worker ?? here;
+    await who[what](argument).then((value) => tell({ value }), (error) => tell({ error: String(error?.stack ?? error) }));
+  }
+}
+
+if (globalThis.document) obey();
 else {
   onmessage = async ({ data: { name, argument } }) => {
     try { postMessage({ value: await here[name](argument) }); } catch (error) { postMessage({ error: String(error?.stack ?? error) }); }

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { chromium } from 'playwright-core';
+import { open, switchboard, versionOf } from './browser.mjs';
 import { ENGINES, MODELS } from './engines.mjs';
 import { memoryMb, peakMb } from './memory.mjs';
 import { writeOnnx } from './onnx.mjs';
@@ -51,18 +51,13 @@ function prepare(model) {
   return { gguf: `${at}/q8_0.gguf`, onnx: model.name, draft: model.draft ? `${at}/draft.gguf` : undefined };
 }
 
-const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--no-first-run'];
-const launch = () => chromium.launchServer({ executablePath: given.browser, headless: true, args: FLAGS });
-
 const sent = new Set(); // since it was cleared
-const site = await serve({ '/': here, '/node_modules/': peers, '/models/': folder, '/tandem/': given.package }, (file) => sent.add(file));
+const board = switchboard();
+const site = await serve({ '/': here, '/node_modules/': peers, '/models/': folder, '/tandem/': given.package }, (file) => sent.add(file), board);
 
-async function open(url) {
-  const server = await launch(), browser = await chromium.connect(server.wsEndpoint());
-  const page = await browser.newPage();
-  await page.goto(url);
-  return { server, page, version: browser.version(), memory: () => memoryMb(server.process().pid) };
+function openPage() {
+  const browser = open(given.browser, `${site.url}/host.html`, board);
+  return { browser, memory: () => memoryMb(browser.pid) };
 }
 
 const within = (promise, what) => {
@@ -72,19 +67,20 @@ const within = (promise, what) => {
 };
 
 /** What a browser with an empty page takes: no engine's doing. */
-const empty = await open(`${site.url}/host.html`);
+const empty = openPage();
+await within(empty.browser.call('idle'), 'an empty page');
 await new Promise((resolve) => setTimeout(resolve, 2000));
 const empty_mb = empty.memory();
-await empty.server.close();
+await empty.browser.close();
 
 async function start(engine, model, files) {
   const running = { engine, runs: [] };
   sent.clear();
   try {
-    Object.assign(running, await open(`${site.url}/host.html`));
-    await running.page.waitForFunction(() => globalThis.bench);
+    Object.assign(running, openPage());
+    await within(running.browser.call('idle'), 'an empty page');
     const request = { ...engine, model: files, draft: engine.needs_draft ? files.draft : undefined };
-    const started = running.page.evaluate(async (r) => { globalThis.engine = globalThis.bench(r.where); return globalThis.engine.start(r); }, request);
+    const started = running.browser.call('start', request);
     const peak = peakMb(running.memory);
     Object.assign(running, await within(started, 'loading').finally(() => { running.load_peak_mb = peak.stop(); }));
     // Engines load one after another: what was sent meanwhile is this one's.
@@ -107,7 +103,7 @@ async function run(model) {
     for (const r of running.filter((r) => !r.error)) {
       try {
         const request = { ...prompt, n: r.engine.gpu ? options.gpu_tokens : options.tokens };
-        const run = await within(r.page.evaluate((q) => globalThis.engine.measure(q), request), 'a reply');
+        const run = await within(r.browser.call('measure', request), 'a reply');
         if (round > 0) r.runs.push(run);
         say(`${model.name}: ${round ? `round ${round}` : 'warm-up'}, ${r.engine.name}: ${run.decode_tokens_per_s.toFixed(1)} tokens/s`);
       } catch (error) { r.error = String(error.message); }
@@ -118,11 +114,11 @@ async function run(model) {
     const speeds = r.runs.map((run) => run.decode_tokens_per_s);
     const above = (mb) => (r.error || empty_mb == null ? null : mb - empty_mb);
     const memory_mb = above(r.memory());
-    await r.server?.close();
+    await r.browser?.close();
     return {
       model: model.name, engine: r.engine.name, load_s: r.load_s, ttft_s: middle('ttft_s'), prefill_tokens_per_s: middle('prefill_tokens_per_s'),
       decode_tokens_per_s: middle('decode_tokens_per_s'), decode_range: speeds.length ? [Math.min(...speeds), Math.max(...speeds)] : null,
-      load_peak_mb: above(r.load_peak_mb), memory_mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, runs: r.runs, browser: r.version,
+      load_peak_mb: above(r.load_peak_mb), memory_mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, runs: r.runs,
     };
   }));
 }
@@ -131,7 +127,7 @@ const gzipMb = (file) => gzipSync(fs.readFileSync(file)).length / 1e6;
 const version = (name) => JSON.parse(fs.readFileSync(path.join(peers, name, 'package.json'), 'utf8')).version;
 const report = {
   when: new Date().toISOString(), options, models, results: [], versions: Object.fromEntries(['@wllama/wllama', '@huggingface/transformers', 'onnxruntime-web'].map((n) => [n, version(n)])),
-  machine: { cpu: os.cpus()[0]?.model, cores: os.cpus().length, browser: `Chromium ${empty.version}` },
+  machine: { cpu: os.cpus()[0]?.model, cores: os.cpus().length, browser: versionOf(given.browser) },
 };
 for (const model of models) {
   report.results.push(...await run(model));

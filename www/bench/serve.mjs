@@ -5,10 +5,12 @@ import path from 'node:path';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
 
-/** `mounts`: URL prefix -> folder, the longest prefix first where several fit. `onFile` hears of every file sent. */
-export async function serve(mounts, onFile) {
+/** `mounts`: URL prefix -> folder, the longest prefix first where several fit. `onFile` hears of every file sent; `board` takes what
+ * is no file. */
+export async function serve(mounts, onFile, board) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
-  const server = http.createServer((request, response) => {
+  const server = http.createServer(async (request, response) => {
+    if (await board.take(request, response)) return;
     const { pathname } = new URL(request.url, 'http://localhost');
     const prefix = prefixes.find((p) => pathname.startsWith(p));
     const file = prefix && path.join(mounts[prefix], decodeURIComponent(pathname.slice(prefix.length)));
@@ -17,7 +19,7 @@ export async function serve(mounts, onFile) {
       'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cache-Control': 'no-store',
       'Content-Type': TYPES[path.extname(file ?? '')] ?? 'application/octet-stream', 'Accept-Ranges': 'bytes',
     };
-    if (!size) return response.writeHead(404, headers).end();
+    if (!size) return void response.writeHead(404, headers).end();
     onFile(file);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
     const [start, end] = range ? [Number(range[1]), Math.min(size - 1, range[2] ? Number(range[2]) : size - 1)] : [0, size - 1];
