@@ -31,22 +31,24 @@ export class RangeReader {
     return bytes;
   }
 
-  /** Closes what is open. It opens again when it is read. */
-  close(): void {
-    for (const index of [...this.#open.keys()]) this.#close(index);
+  /** Holds nothing open from here on: what is read comes by way of a File. */
+  async close(): Promise<void> {
+    this.#can_open = false;
+    await Promise.all([...this.#open.keys()].map((index) => this.#close(index)));
   }
 
   #opened(index: number): Promise<OpenFile | undefined> {
     const access = this.#open.get(index) ?? this.#openFile(index);
     this.#open.delete(index);
     this.#open.set(index, access);
-    for (const oldest of [...this.#open.keys()].slice(0, -N_OPEN)) this.#close(oldest);
+    for (const oldest of [...this.#open.keys()].slice(0, -N_OPEN)) void this.#close(oldest);
     return access;
   }
 
-  #close(index: number): void {
-    void this.#open.get(index)?.then((access) => access?.close());
+  async #close(index: number): Promise<void> {
+    const access = this.#open.get(index);
     this.#open.delete(index);
+    (await access)?.close();
   }
 
   async #openFile(index: number): Promise<OpenFile | undefined> {

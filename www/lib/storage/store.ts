@@ -169,9 +169,9 @@ export class Entry {
     }
   }
 
-  /** Lets go of what reading holds open, without which nothing here can be removed. */
-  close(): void {
-    this.#reader.close();
+  /** Lets go of what reading holds open: before that nothing here can be removed. */
+  close(): Promise<void> {
+    return this.#reader.close();
   }
 
   async write(index: number, bytes: Uint8Array): Promise<void> {

@@ -100,7 +100,7 @@ export class StoredDownload implements ReadableFile {
     const held = new Promise<void>((resolve) => this.#signal.addEventListener("abort", () => resolve()));
     // Removal waits for nobody: it asks whether anybody holds this.
     void locks.request(`${LOCK_PREFIX}use-${id}`, { mode: "shared", signal: this.#signal }, () => held).catch(() => undefined);
-    this.#signal.addEventListener("abort", () => this.#entry.close());
+    this.#signal.addEventListener("abort", () => void this.#entry.close());
     try {
       if (this.#entry.meta.complete && this.#missing() === undefined) return;
       this.#options.onBytes(this.#link.url, this.#entry.stored_bytes, true);
@@ -180,7 +180,7 @@ export class StoredDownload implements ReadableFile {
       const found = await hash;
       if (found !== undefined && found !== this.#entry.meta.sha256) {
         const store = await openStore();
-        this.#entry.close();
+        await this.#entry.close();
         await store?.removeEntry(this.#entry.id, { recursive: true });
         throw new ChangedError(shownUrl(this.#link.url), `its SHA-256 is ${found}, not the published ${this.#entry.meta.sha256}`);
       }
