@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { expect, lastReply, modelReady, say, SITE, test, type Page } from "../../www/page-testing.ts";
+import { inPieces, scriptEngine } from "./scripted.mts";
 
 const TYPES: Record<string, string> = {
   ".html": "text/html",
@@ -54,6 +55,36 @@ test("on a plain host, below a folder, and then with the host gone", async ({ pa
   await say(page, "And then?");
   await expect(page.locator('article[data-role="assistant"]')).toHaveCount(2);
   await expect(lastReply(page)).not.toBeEmpty();
+});
+
+test("tools run with the host gone, and those that connect say quickly that they cannot", async ({ page, complaints }) => {
+  const { server, url } = await staticHost();
+  const sum = { calls: [{ name: "calculator", arguments: { expression: "17 + 25" } }] };
+  const sky = { calls: [{ name: "weather", arguments: { city: "Oslo" } }] };
+  await scriptEngine(page, { tools: true, replies: [sum, inPieces("It is 42."), sky, inPieces("I could not look.")] });
+  await page.goto(url);
+  await modelReady(page);
+  await expect.poll(() => keptWhole(page)).toBe(true);
+  server.closeAllConnections();
+  await new Promise((closed) => server.close(closed));
+  await page.goto("about:blank");
+  await page.goto(url);
+  await modelReady(page);
+
+  await say(page, "What is 17 plus 25?");
+  await expect(lastReply(page)).toHaveText("It is 42.");
+  const done = page.getByRole("list", { name: "What was done" }).last();
+  await done.getByText("calculator", { exact: true }).click();
+  await expect(done.getByRole("region", { name: "What calculator found" })).toHaveText('{"result": 42}');
+
+  await say(page, "And the weather in Oslo?");
+  await page.getByRole("dialog").getByRole("button", { name: "Allow once" }).click();
+  // Sooner than any call may take.
+  await expect(lastReply(page)).toHaveText("I could not look.", { timeout: 20_000 });
+  await expect(done).toContainText("unreachable");
+  await page.keyboard.press("Control+Shift+.");
+  await expect(page.getByRole("dialog")).toContainText("the server that this page came from cannot be reached");
+  complaints.length = 0; // the browser logs that there is no server
 });
 
 test("the page can be installed", async ({ page, baseURL }) => {

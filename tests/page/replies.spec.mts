@@ -85,7 +85,7 @@ const HOSTILE = [
   "<!--><img src=x onerror=document.title='ran'>-->",
 ];
 
-test("a hostile reply runs nothing and has nothing fetched", async ({ page, baseURL }) => {
+test("C18: a hostile reply runs nothing and has nothing fetched", async ({ page, baseURL }) => {
   const elsewhere: string[] = [];
   page.on("request", (request) => {
     const url = new URL(request.url());
@@ -114,7 +114,7 @@ test("a hostile reply runs nothing and has nothing fetched", async ({ page, base
   expect(new Set(found.links)).toEqual(new Set(["https:"]));
 });
 
-test("no way out of a reply reaches a server that counts, and the same without the page's care does", async ({ page }) => {
+test("C18: no way out of a reply reaches a server that counts, and the same without the page's care does", async ({ page }) => {
   const hits: string[] = [];
   const sink = createServer((request, response) => {
     hits.push(request.url ?? "");

@@ -3,10 +3,14 @@
  * each request, taken down when it is over. Nothing is kept between them.
  */
 import type { AllowedFetch, FetchedText, Sandbox, ToolContext } from "../lib/agent.ts";
+import { TOOL_DOCUMENT } from "./document.ts";
 import { HARNESS } from "./harness.ts";
 
 /** A tool's longest message to the page, in characters of JSON. */
 const MAX_MESSAGE_CHARS = 4 << 20;
+
+/** A frame says that it is there before it counts as loaded; how much later that may be heard. */
+const GRACE_MS = 3_000;
 
 /** What a tool's worker says. */
 type FromTool =
@@ -14,10 +18,28 @@ type FromTool =
   | { failed: string }
   | { id: number; request: string; slots?: Record<string, unknown>; more?: { headers?: Record<string, string>; body?: string } };
 
-/** Makes a sandbox whose frames lie under `base` (`sandbox/` beside the page). */
+/** What is in a frame, and what is wrong where it does not come. */
+interface Content {
+  fill: (frame: HTMLIFrameElement) => void;
+  missing: string;
+}
+
+const TOOL: Content = {
+  fill: (frame) => (frame.srcdoc = TOOL_DOCUMENT),
+  missing: "the policy of this page lets no tool run",
+};
+
+/** No worker of the page's may answer for a frame of another origin: it has to come from
+ * the server. */
+const broker = (url: URL): Content => ({
+  fill: (frame) => (frame.src = url.href),
+  missing: "the server that this page came from cannot be reached, and requests need it",
+});
+
+/** Makes a sandbox whose broker lies under `base` (`sandbox/` beside the page). */
 export function createSandbox(base: string | URL = new URL("sandbox/", document.baseURI)): Sandbox {
   return {
-    run: (code, args, ctx) => runTool(new URL("tool.html", base), code, args, ctx),
+    run: runTool,
     fetch: (fetch, signal) => request(new URL("broker.html", base), fetch, signal),
   };
 }
@@ -25,7 +47,7 @@ export function createSandbox(base: string | URL = new URL("sandbox/", document.
 /** Opens a frame, gives it one message and one port, and takes it down when `use` is
  * done or `signal` says so. */
 async function withFrame<T>(
-  url: URL,
+  content: Content,
   message: object,
   signal: AbortSignal,
   use: (port: MessagePort, failed: Promise<never>) => Promise<T>,
@@ -36,24 +58,31 @@ async function withFrame<T>(
   frame.setAttribute("referrerpolicy", "no-referrer");
   frame.setAttribute("allow", "");
   frame.hidden = true;
-  frame.src = url.href;
+  content.fill(frame);
   const { port1, port2 } = new MessageChannel();
   let onMessage: (event: MessageEvent) => void = () => undefined;
+  let grace: ReturnType<typeof setTimeout> | undefined;
+  let onReady: () => void = () => undefined;
+  const ready = new Promise<void>((resolve) => (onReady = resolve));
   const failed = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(new Error("stopped")), { once: true });
     onMessage = ({ source, data }: MessageEvent) => {
       // The origin of a sandboxed frame is "null", as of any other: the window is what tells.
       if (source !== frame.contentWindow) return;
-      const { failed } = (data ?? {}) as { failed?: unknown };
-      if (typeof failed === "string") reject(new Error(failed.slice(0, 500)));
+      const { failed, ready } = (data ?? {}) as { failed?: unknown; ready?: unknown };
+      if (ready === true) onReady();
+      else if (typeof failed === "string") reject(new Error(failed.slice(0, 500)));
     };
+    // Whatever a browser shows in the place of what it could not fetch loads too.
+    frame.onload = () => (grace = setTimeout(() => reject(new Error(content.missing)), GRACE_MS));
   });
   failed.catch(() => undefined);
   addEventListener("message", onMessage);
   try {
-    const loaded = new Promise<void>((resolve) => frame.addEventListener("load", () => resolve(), { once: true }));
     document.body.append(frame);
-    await Promise.race([loaded, failed]);
+    await Promise.race([ready, failed]);
+    frame.onload = null;
+    clearTimeout(grace);
     frame.contentWindow?.postMessage(message, "*", [port2]);
     return await Promise.race([use(port1, failed), failed]);
   } finally {
@@ -63,8 +92,8 @@ async function withFrame<T>(
   }
 }
 
-function runTool(url: URL, code: string, args: Record<string, unknown>, ctx: ToolContext): Promise<unknown> {
-  return withFrame(url, { harness: HARNESS, code, args }, ctx.signal, (port) => {
+function runTool(code: string, args: Record<string, unknown>, ctx: ToolContext): Promise<unknown> {
+  return withFrame(TOOL, { harness: HARNESS, code, args }, ctx.signal, (port) => {
     return new Promise((resolve, reject) => {
       port.onmessage = ({ data }: MessageEvent<unknown>) => {
         let message: FromTool;
@@ -96,7 +125,7 @@ function runTool(url: URL, code: string, args: Record<string, unknown>, ctx: Too
 }
 
 function request(url: URL, fetch: AllowedFetch, signal: AbortSignal): Promise<FetchedText> {
-  return withFrame(url, fetch, signal, (port) => {
+  return withFrame(broker(url), fetch, signal, (port) => {
     return new Promise((resolve, reject) => {
       port.onmessage = ({ data }: MessageEvent<{ answer?: FetchedText; failed?: string }>) => {
         if (data.answer) resolve(data.answer);

@@ -18,6 +18,13 @@ const MODEL_HOSTS: &[&str] = &[
     "https://*.hf.co",
 ];
 
+/// The one inline script that may run: of the frame in which a tool's code runs
+/// (`www/sandbox/document.ts`; the page's tests hold this to it).
+const TOOL_SCRIPT: &str = "sha256-wxDo4SZAkfbq9BG3Hsd2XymBk56P9JvC+LPsF6YwviU=";
+
+/// The frame that makes a tool's requests, below whatever page uses it.
+pub const BROKER: &str = "sandbox/broker.html";
+
 /// A server that runs until the process ends.
 pub struct Server {
     port: u16,
@@ -26,8 +33,8 @@ pub struct Server {
 struct Site {
     folder: PathBuf,
     headers: String,
-    /// For the frames in which tools run and requests are made, by the end of their paths.
-    frames: Vec<(&'static str, String)>,
+    /// For [`BROKER`].
+    broker: String,
 }
 
 impl Server {
@@ -48,8 +55,8 @@ impl Server {
         Self::listen(
             Site {
                 folder,
+                broker: headers.clone(),
                 headers,
-                frames: Vec::new(),
             },
             port,
         )
@@ -62,12 +69,12 @@ impl Server {
     /// Where the port cannot be had.
     pub fn start(folder: PathBuf, port: u16, hosts: &[String]) -> Result<Self, String> {
         let headers = headers(hosts);
-        let frames = frames(hosts);
+        let broker = broker_headers(hosts);
         Self::listen(
             Site {
                 folder,
                 headers,
-                frames,
+                broker,
             },
             port,
         )
@@ -82,7 +89,7 @@ impl Server {
         let site = Site {
             folder,
             headers: headers(&[]),
-            frames: frames(&["http://127.0.0.1:*".to_string()]),
+            broker: broker_headers(&["http://127.0.0.1:*".to_string()]),
         };
         Self::listen(site, 0)
     }
@@ -120,7 +127,7 @@ pub fn headers(hosts: &[String]) -> String {
     connect.extend(hosts.iter().map(String::as_str));
     let policy = [
         "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",
+        &format!("script-src 'self' 'wasm-unsafe-eval' '{TOOL_SCRIPT}'"),
         "worker-src 'self' blob:",
         "style-src 'self'",
         "img-src 'self' data: blob:",
@@ -138,21 +145,16 @@ pub fn headers(hosts: &[String]) -> String {
     all_headers(&policy)
 }
 
-/// Policies of the frames of `www/sandbox`. Their one inline script is all that is in them,
-/// and `sandbox` makes their origin opaque however they are opened. A tool's code reaches
-/// nothing; a broker narrows itself to the one origin that was allowed before it fetches.
-fn frames(hosts: &[String]) -> Vec<(&'static str, String)> {
-    let common = "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'self'; sandbox allow-scripts";
-    let tool = format!("default-src 'none'; worker-src blob:; {common}");
-    let broker = format!(
-        "default-src 'none'; connect-src https: {}; {common}",
+/// The headers of [`BROKER`], the frame of `www/sandbox` that makes a request. Its one inline
+/// script is all that is in it, and `sandbox` makes its origin opaque however it is opened. It
+/// narrows itself to the one origin that was allowed before it fetches. (Tools run in a frame
+/// that is not fetched: `www/sandbox/document.ts`.)
+pub fn broker_headers(hosts: &[String]) -> String {
+    all_headers(&format!(
+        "default-src 'none'; connect-src https: {}; script-src 'unsafe-inline'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts",
         hosts.join(" ")
-    );
-    vec![
-        ("sandbox/tool.html", all_headers(&tool)),
-        ("sandbox/broker.html", all_headers(&broker)),
-    ]
+    ))
 }
 
 fn all_headers(policy: &str) -> String {
@@ -231,8 +233,10 @@ impl Site {
     }
 
     fn headers_of(&self, path: &Path) -> &str {
-        let frame = self.frames.iter().find(|(end, _)| path.ends_with(end));
-        frame.map_or(&self.headers, |(_, headers)| headers)
+        match path.ends_with(BROKER) {
+            true => &self.broker,
+            false => &self.headers,
+        }
     }
 
     fn refuse(&self, stream: &mut TcpStream, status: &str) -> io::Result<()> {
@@ -340,7 +344,7 @@ mod tests {
         let site = Site {
             folder,
             headers: headers(&[]),
-            frames: Vec::new(),
+            broker: String::new(),
         };
         assert!(site.path("/src/http.rs?x=1").is_some());
         assert!(site.path("/src%2Fhttp.rs").is_some());
@@ -350,23 +354,16 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_tools_reach_nobody_and_hold_no_origin() {
-        let frames = frames(&[]);
+    fn the_frame_that_makes_requests_holds_no_origin() {
         let site = Site {
             folder: PathBuf::new(),
             headers: headers(&[]),
-            frames,
+            broker: broker_headers(&[]),
         };
-        let tool = site.headers_of(Path::new("/x/dist/sandbox/tool.html"));
-        assert!(tool.contains("default-src 'none'") && !tool.contains("connect-src"));
         let broker = site.headers_of(Path::new("/x/dist/testing/sandbox/broker.html"));
-        assert!(broker.contains("connect-src https: ;"));
-        for frame in [tool, broker] {
-            assert!(
-                frame.contains("sandbox allow-scripts\r\n")
-                    && frame.contains("loopback-network=()")
-            );
-        }
+        assert!(broker.contains("default-src 'none'; connect-src https: ;"));
+        assert!(broker.contains("sandbox allow-scripts\r\n"));
+        assert!(broker.contains("loopback-network=()"));
         let page = site.headers_of(Path::new("/x/dist/index.html"));
         assert!(page.contains("frame-ancestors 'none'") && !page.contains("unsafe-inline"));
     }

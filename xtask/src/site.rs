@@ -9,6 +9,8 @@ use crate::http;
 use crate::page::{self, Kind};
 use crate::{tools, usage};
 
+const POLICY: &str = "Content-Security-Policy: ";
+
 /// The verb; answers on stdout with the folder.
 pub fn run(args: &[String]) -> Result<ExitCode, String> {
     let mut out = tools::target_dir().join("site");
@@ -23,15 +25,15 @@ pub fn run(args: &[String]) -> Result<ExitCode, String> {
         }
     }
     page::build(Kind::Release)?;
-    let headers = http::headers(&hosts);
-    write(&page::site(), &out, &headers)?;
+    write(&page::site(), &out, &hosts)?;
     println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Copies the page, with its policy inside for hosts that send none, and in `_headers` for
-/// those that read that file (Netlify, Cloudflare Pages).
-fn write(site: &Path, out: &Path, headers: &str) -> Result<(), String> {
+/// those that read that file (Netlify, Cloudflare Pages). `hosts` may be fetched from.
+fn write(site: &Path, out: &Path, hosts: &[String]) -> Result<(), String> {
+    let headers = http::headers(hosts);
     // Only what was put there by this verb is taken away.
     let marker = out.join("_headers");
     if out.exists() && !marker.exists() && is_used(out) {
@@ -43,17 +45,41 @@ fn write(site: &Path, out: &Path, headers: &str) -> Result<(), String> {
     copy(site, out)?;
     let index = out.join("index.html");
     let html = fs::read_to_string(&index).map_err(|error| broken(&index, &error))?;
-    let html = with_policy(&html, headers).ok_or("index.html has no head")?;
+    let html = with_policy(&html, &headers).ok_or("index.html has no head")?;
     fs::write(&index, html).map_err(|error| broken(&index, &error))?;
-    let lines: String = headers
-        .lines()
-        .filter(|line| !line.starts_with("Connection") && !line.starts_with("Accept-Ranges"))
-        .map(|line| format!("  {line}\n"))
-        .collect();
-    fs::write(&marker, format!("/*\n{lines}")).map_err(|error| broken(&marker, &error))?;
+    fs::write(
+        &marker,
+        headers_file(&headers, &http::broker_headers(hosts)),
+    )
+    .map_err(|error| broken(&marker, &error))?;
     // GitHub Pages would otherwise leave files out.
     let plain = out.join(".nojekyll");
     fs::write(&plain, "").map_err(|error| broken(&plain, &error))
+}
+
+/// `_headers`. Rules that match one address add up, and of two policies the stricter counts:
+/// so the page's is said of the page and its scripts, and the broker's of the broker.
+fn headers_file(page: &str, broker: &str) -> String {
+    let is_policy = |line: &&str| line.starts_with(POLICY);
+    let policy_of = |headers: &str| {
+        headers
+            .lines()
+            .find(is_policy)
+            .unwrap_or_default()
+            .to_string()
+    };
+    let common = page
+        .lines()
+        .filter(|line| !is_policy(line))
+        .filter(|line| !line.starts_with("Connection") && !line.starts_with("Accept-Ranges"));
+    let mut file = String::from("/*\n");
+    for line in common {
+        file += &format!("  {line}\n");
+    }
+    for place in ["/", "/index.html", "/service-worker.js", "/assets/*"] {
+        file += &format!("{place}\n  {}\n", policy_of(page));
+    }
+    file + &format!("/{}\n  {}\n", http::BROKER, policy_of(broker))
 }
 
 fn is_used(folder: &Path) -> bool {
@@ -63,8 +89,7 @@ fn is_used(folder: &Path) -> bool {
 /// The page with the policy of `headers` before anything that it is about. Who may hold the
 /// page in a frame can be said in a header alone.
 fn with_policy(html: &str, headers: &str) -> Option<String> {
-    let name = "Content-Security-Policy: ";
-    let policy = headers.lines().find_map(|line| line.strip_prefix(name))?;
+    let policy = headers.lines().find_map(|line| line.strip_prefix(POLICY))?;
     let policy: Vec<&str> = policy
         .split(';')
         .map(str::trim)
@@ -115,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn the_page_s_policy_is_not_the_broker_s() {
+        let file = headers_file(&http::headers(&[]), &http::broker_headers(&[]));
+        let of = |place: &str| {
+            let rule = file.split_once(&format!("\n{place}\n")).unwrap().1;
+            rule.lines().next().unwrap().to_string()
+        };
+        assert!(of("/").contains("frame-ancestors 'none'"));
+        assert_eq!(of("/"), of("/assets/*"));
+        assert!(of("/sandbox/broker.html").contains("sandbox allow-scripts"));
+        let (common, _) = file.split_once("\n/\n").unwrap();
+        assert!(common.contains("Cross-Origin-Embedder-Policy") && !common.contains(POLICY));
+    }
+
+    #[test]
     fn a_folder_with_something_else_in_it_is_left_alone() {
         let base = tools::target_dir().join("tmp/site-test");
         let _ = fs::remove_dir_all(&base);
@@ -123,11 +162,10 @@ mod tests {
         fs::write(site.join("index.html"), "<html><head></head></html>").unwrap();
         fs::create_dir_all(&out).unwrap();
         fs::write(out.join("mine"), "1").unwrap();
-        let headers = http::headers(&[]);
-        assert!(write(&site, &out, &headers).is_err());
+        assert!(write(&site, &out, &[]).is_err());
         fs::remove_file(out.join("mine")).unwrap();
-        write(&site, &out, &headers).unwrap();
-        write(&site, &out, &headers).unwrap();
+        write(&site, &out, &[]).unwrap();
+        write(&site, &out, &[]).unwrap();
         assert!(out.join("_headers").exists() && !out.join("testing").exists());
         fs::remove_dir_all(&base).unwrap();
     }
