@@ -136,6 +136,25 @@ test("a crash of the worker keeps what was said, and the page carries on", async
   await expect(lastReply(page)).toContainText("with some words in it.");
 });
 
+test("a GPU that is lost loses nothing that was said, and the page goes on with the model loaded again", async ({ page }) => {
+  const lost = { n_pieces: 6, code: "gpu_lost", message: "the GPU device was lost: the driver was reset" };
+  await scriptEngine(page, { replies: [HELLO, inPieces(" And it goes on."), HELLO], fail_after: lost, pause_ms: 10 });
+  await openPage(page);
+  await say(page, "Hi");
+  await expect(messages(page, "assistant")).toHaveAttribute("data-status", "failed");
+  await expect(page.getByRole("alert").first()).toContainText("The GPU stopped");
+  const kept = (await lastReply(page).textContent()) ?? "";
+  expect(kept).toContain("Hello");
+  await expect.poll(() => page.evaluate(() => (window as { n_loads?: number }).n_loads)).toBe(2);
+  await expect(page.locator('[data-engine="ready"]')).toBeVisible();
+  await page.getByRole("button", { name: "Continue" }).click();
+  await expect(lastReply(page)).toHaveText(`${kept} And it goes on.`);
+  await expect(messages(page, "assistant")).toHaveAttribute("data-status", "whole");
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await page.reload();
+  await expect(lastReply(page)).toHaveText(`${kept} And it goes on.`);
+});
+
 test("what is being written is kept for each conversation", async ({ page }) => {
   await scriptEngine(page, { replies: [HELLO] });
   await openPage(page);

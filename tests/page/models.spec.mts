@@ -26,6 +26,13 @@ test("a download waits, goes on, and is deleted once nobody uses it", async ({ p
   await modelReady(page);
   await file.getByRole("button", { name: "Delete model.gguf" }).click();
   await expect(file).toHaveCount(0);
+  // Twice it was asked for: until it was told to wait, and to the end.
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+Shift+.");
+  const log = page.getByRole("dialog", { name: "What has left this machine" });
+  await expect(log.getByRole("listitem").filter({ hasText: `${server.url}files/model.gguf` })).toHaveCount(2);
+  await expect(log.getByRole("listitem").first()).toContainText("A model’s files");
+  await expect(log.getByRole("listitem").first()).toContainText("came");
   server.stop();
 });
 
@@ -57,6 +64,17 @@ test("a server answers in place of a model, and its key is not kept", async ({ p
   await expect(lastReply(page)).toHaveText("From afar.");
   expect(keys).toContain("Bearer sk-secret");
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain("sk-secret");
+
+  // What it was sent stands in the log, with where it was said; the key does not.
+  await page.keyboard.press("Control+Shift+.");
+  const log = page.getByRole("dialog", { name: "What has left this machine" });
+  await expect(log.getByRole("listitem")).toHaveCount(2);
+  const sent = log.getByRole("listitem").filter({ hasText: "/chat/completions" });
+  await expect(sent).toContainText("Your server");
+  await expect(sent).toContainText("POST");
+  await expect(sent.getByRole("region", { name: "What it sent" })).toContainText('"content":"Hello"');
+  await expect(sent.getByRole("button", { name: "in “Hello”" })).toBeVisible();
+  await expect(log).not.toContainText("sk-secret");
 });
 
 test("what needs more memory than it may is not loaded, and the page says so", async ({ page }) => {

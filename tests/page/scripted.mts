@@ -6,7 +6,7 @@
 import type { Page } from "../../www/page-testing.ts";
 
 /** A reply's pieces, one after the other, or the tools that it calls. */
-export type ScriptedReply = readonly string[] | { calls: readonly { name: string; arguments: Record<string, unknown> }[] };
+export type ScriptedReply = readonly string[] | { calls: readonly { name: string; arguments: Record<string, unknown> }[]; says?: string };
 
 export interface Script {
   /** The last is given again and again. */
@@ -17,6 +17,8 @@ export interface Script {
   pause_ms?: number;
   /** After so many pieces of a reply, the worker dies. */
   crash_after?: number;
+  /** After so many pieces of the first reply, it fails. */
+  fail_after?: { n_pieces: number; code: string; message: string };
   device?: string;
   finish_reason?: "stop" | "length";
 }
@@ -66,6 +68,7 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
       async #answer(id: number, call: string, request: unknown): Promise<void> {
         await new Promise((resolve) => setTimeout(resolve, 5));
         if (call === "load") {
+          (window as { n_loads?: number }).n_loads = ((window as { n_loads?: number }).n_loads ?? 0) + 1;
           const reply = {
             model: "scripted",
             architecture: "llama",
@@ -90,7 +93,7 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
       async #speak(id: number, call: string, request: string): Promise<void> {
         (window as { asked?: unknown[] }).asked = [...((window as { asked?: unknown[] }).asked ?? []), JSON.parse(request)];
         const reply = script.replies[Math.min(n_replies, script.replies.length - 1)] ?? [];
-        const pieces = "calls" in reply ? [] : reply;
+        const pieces = "calls" in reply ? (reply.says ? [reply.says] : []) : reply;
         const calls = "calls" in reply ? reply.calls : [];
         const tool_calls = calls.map(({ name, arguments: given }, at) => ({
           id: `call-${n_replies}-${at}`,
@@ -106,6 +109,12 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
           } else await new Promise((resolve) => setTimeout(resolve, script.pause_ms));
           if (this.#aborted.has(id)) {
             this.#post({ id, error: { code: "aborted", message: "stopped" } });
+            return;
+          }
+          if (at === script.fail_after?.n_pieces) {
+            const { code, message } = script.fail_after;
+            delete script.fail_after;
+            this.#post({ id, error: { code, message } });
             return;
           }
           if (at === script.crash_after) {

@@ -6,6 +6,7 @@ import type { ModelChoice } from "./engine/choice.ts";
 import { warmUp } from "./markdown/warm.ts";
 import { keepOffline } from "./offline/register.ts";
 import { Preferences } from "./settings/preferences.svelte.ts";
+import { RequestLog } from "./tools/requests.svelte.ts";
 
 export type Panel = "models" | "settings" | "tools" | "requests" | "shortcuts";
 
@@ -21,9 +22,10 @@ const NOTICE_MS = 7_000;
 /** The page's state, whole: what components are given. */
 export class App {
   readonly preferences = new Preferences();
-  readonly engine = new Engine();
   readonly library = new Library(() => this.preferences.usual);
-  readonly chat = new Chat(this.library, this.engine);
+  readonly requests = new RequestLog(this.library);
+  readonly engine = new Engine(this.requests);
+  readonly chat = new Chat(this.library, this.engine, this.requests);
   /** The panel that lies over the page. */
   panel = $state<Panel>();
   /** The list of conversations, where it lies over the page. */
@@ -38,7 +40,7 @@ export class App {
 
   /** Reads what is stored, and loads the model behind the page. */
   start(): void {
-    void this.library.open(location.hash.slice(1) || null).then(() => this.chat.requests.open());
+    void this.library.open(location.hash.slice(1) || null).then(() => this.requests.open());
     void this.engine.load(this.preferences.model).then(() => {
       requestIdleCallback(warmUp);
       // After the model: it is fetched once then, and kept as it came.

@@ -4,7 +4,7 @@ import { Live } from "../speculation/live.svelte.ts";
 import type { RunRecord, TracedToken } from "../store/records.ts";
 import { act } from "../tools/act.ts";
 import { Consent } from "../tools/consent.svelte.ts";
-import { RequestLog } from "../tools/requests.svelte.ts";
+import type { RequestLog } from "../tools/requests.svelte.ts";
 import { Toolbox } from "../tools/toolbox.svelte.ts";
 import { ask, type Asked, type Ending, type News } from "./asking.ts";
 import type { Conversation } from "./conversation.svelte.ts";
@@ -24,15 +24,15 @@ export class Chat {
   readonly live = new Live();
   readonly toolbox = new Toolbox();
   readonly consent = new Consent();
-  readonly requests: RequestLog;
+  readonly #requests: RequestLog;
   readonly #library: Library;
   readonly #engine: Engine;
   #stop: AbortController | undefined;
 
-  constructor(library: Library, engine: Engine) {
+  constructor(library: Library, engine: Engine, requests: RequestLog) {
     this.#library = library;
     this.#engine = engine;
-    this.requests = new RequestLog(library);
+    this.#requests = requests;
   }
 
   /** Says `text` at the end of the branch in view and has it answered. */
@@ -117,7 +117,7 @@ export class Chat {
         tools: await this.toolbox.named(names),
         before: lastRun(asked.messages),
         consent: this.consent,
-        sandbox: (toolOf) => this.requests.sandbox(reply.conversation, toolOf),
+        sandbox: (toolOf) => this.#requests.sandbox(reply.conversation, toolOf),
         signal,
       },
       {
@@ -139,6 +139,7 @@ export class Chat {
   async #write(conversation: Conversation, reply: Message, begun: string | null): Promise<void> {
     const stop = (this.#stop = new AbortController());
     this.writing = reply;
+    this.#requests.conversation = conversation.id;
     this.live.begin();
     reply.status = "streaming";
     reply.problem = null;
@@ -163,6 +164,7 @@ export class Chat {
       });
     } catch (error) {
       reply.status = isAbort(error) && stop.signal.aborted ? "stopped" : "failed";
+      this.#engine.failed(error);
       if (reply.status === "failed") reply.problem = problemOf(error) ?? { code: "aborted", message: "the model was let go" };
     } finally {
       removeEventListener("pagehide", leaving);
@@ -171,6 +173,7 @@ export class Chat {
       reply.doing = undefined;
       this.#stop = undefined;
       this.writing = undefined;
+      this.#requests.conversation = "";
       conversation.updated = Date.now();
       await this.#library.save(conversation, [reply]);
     }

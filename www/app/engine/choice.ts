@@ -38,6 +38,14 @@ function filesOf({ files, name }: { files: readonly File[]; name: string }): Mod
   return { files, ...(name ? { name } : {}) };
 }
 
+/** Where a model's files are asked for, its own and its draft model's; nowhere where they are
+ * here already. */
+export function askedFrom({ source, draft }: ModelChoice): readonly string[] {
+  if (source.kind !== "address") return [];
+  const addresses = draft ? [source.url, draft] : [source.url];
+  return addresses.map((address) => (URL.canParse(address) ? address : `https://huggingface.co/${address}`));
+}
+
 /** The choice in a word or two. */
 export function nameOf({ source }: ModelChoice): string {
   if (source.kind === "embedded") return "the built-in pair";

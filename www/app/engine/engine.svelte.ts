@@ -1,6 +1,7 @@
 import { Tandem, TandemError, type Capabilities } from "tandem-llm";
 import type { Problem } from "../store/records.ts";
-import { EMBEDDED, loadOptionsOf, type ModelChoice } from "./choice.ts";
+import type { RequestLog } from "../tools/requests.svelte.ts";
+import { askedFrom, EMBEDDED, loadOptionsOf, type ModelChoice } from "./choice.ts";
 import { Transfer } from "./transfer.svelte.ts";
 
 /** A crash sooner than this after the last is not answered by loading again. */
@@ -22,6 +23,12 @@ export class Engine {
   #stop: AbortController | undefined;
   #waiting: { ready: (tandem: Tandem) => void; fail: (error: unknown) => void }[] = [];
   #crashed_at = -Infinity;
+  readonly #requests: RequestLog;
+
+  /** `requests` is where it is noted what is asked of the network. */
+  constructor(requests: RequestLog) {
+    this.#requests = requests;
+  }
 
   /** Loads a model in place of the one there is. */
   async load(choice: ModelChoice): Promise<void> {
@@ -33,7 +40,7 @@ export class Engine {
     const transfer = (this.transfer = new Transfer());
     const stop = (this.#stop = new AbortController());
     try {
-      const tandem = await open(choice, transfer, stop.signal);
+      const tandem = await open(choice, transfer, this.#requests, stop.signal);
       if (this.#stop !== stop) {
         // Another was chosen meanwhile.
         tandem.dispose();
@@ -100,30 +107,54 @@ export class Engine {
 
   #closed(tandem: Tandem, why: TandemError): void {
     if (this.#tandem !== tandem) return;
-    this.#drop();
-    const again = performance.now() - this.#crashed_at > CALM_MS;
-    this.#crashed_at = performance.now();
-    if (again) {
-      // What was said is kept: a model that is there again is all that is missing.
-      void this.load(this.choice);
-    }
+    this.#again();
     this.problem = problemOf(why);
+  }
+
+  /** Hears of what went wrong with a reply: without its GPU a model has to be loaded again. */
+  failed(error: unknown): void {
+    if (!(error instanceof TandemError) || error.code !== "gpu_lost") return;
+    this.#again();
+    if (this.status === "none") this.problem = problemOf(error);
+  }
+
+  /** Lets the model go and loads it again, if that was not done just now. What was said is
+   * kept: a model that is there again is all that is missing. */
+  #again(): void {
+    this.#drop();
+    const calm = performance.now() - this.#crashed_at > CALM_MS;
+    this.#crashed_at = performance.now();
+    if (calm) void this.load(this.choice);
   }
 }
 
-async function open(choice: ModelChoice, transfer: Transfer, signal: AbortSignal): Promise<Tandem> {
+async function open(choice: ModelChoice, transfer: Transfer, requests: RequestLog, signal: AbortSignal): Promise<Tandem> {
   const { source } = choice;
-  if (source.kind !== "server") {
-    return Tandem.load({ ...loadOptionsOf(choice), onProgress: transfer.heard.bind(transfer), signal });
+  if (source.kind === "server") {
+    const { url, model, key } = source;
+    const { fetch } = requests;
+    return Tandem.connect({ baseURL: url, ...(model ? { model } : {}), ...(key ? { apiKey: key } : {}), fetch, signal });
   }
-  const { url, model, key } = source;
-  return Tandem.connect({ baseURL: url, ...(model ? { model } : {}), ...(key ? { apiKey: key } : {}), signal });
+  const asked = { conversation: "", kind: "download", tool: "", method: "GET", body: "" } as const;
+  const ends = await Promise.all(askedFrom(choice).map((url) => requests.begin({ ...asked, url })));
+  try {
+    const tandem = await Tandem.load({ ...loadOptionsOf(choice), onProgress: transfer.heard.bind(transfer), signal });
+    for (const end of ends) end({});
+    return tandem;
+  } catch (error) {
+    const failed = error instanceof TandemError ? error.code : String(error);
+    for (const end of ends) end({ failed });
+    throw error;
+  }
 }
 
 /** What is to be told of anything thrown; nothing where the person stopped it. */
 export function problemOf(error: unknown): Problem | undefined {
   if (isAbort(error)) return undefined;
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof TandemError && error.code === "gpu_lost") {
+    return { code: "gpu_lost", message: `The GPU stopped in the middle of this. What was written is kept. (${message})` };
+  }
   return { code: error instanceof TandemError ? error.code : "internal", message };
 }
 

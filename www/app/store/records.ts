@@ -83,8 +83,12 @@ export interface StepRecord {
 export interface RequestRecord {
   id: string;
   at: number;
+  /** Where it was made; empty where that was in none. */
   conversation: string;
-  /** The tool that made it. */
+  /** What for: a tool's call, a model's files, or a reply by a server of the person's. Without
+   * it (before there were others) a tool's. */
+  kind?: "tool" | "download" | "server";
+  /** The tool that made it; empty where none did. */
   tool: string;
   method: string;
   url: string;
