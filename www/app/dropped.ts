@@ -2,9 +2,12 @@
  * deeper, which is other formats and copies. */
 export async function filesOf(transfer: DataTransfer): Promise<File[]> {
   // The list empties as soon as the event is over: take the entries first.
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const items = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const entries = items.map(({ entry }) => entry).filter((entry) => entry !== null);
+  // What came from no disk has no entry.
+  const loose = items.filter(({ entry }) => entry === null).map(({ file }) => file).filter((file) => file !== null);
   const inside = await Promise.all(entries.filter(isFolder).map(entriesIn));
-  return Promise.all([...entries, ...inside.flat()].filter(isFile).map(fileOf));
+  return [...loose, ...(await Promise.all([...entries, ...inside.flat()].filter(isFile).map(fileOf)))];
 }
 
 async function entriesIn(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {

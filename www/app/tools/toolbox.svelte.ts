@@ -17,9 +17,9 @@ export interface ToolInfo {
 
 /** Those that ship; `sandbox/tools` has them whole, and is loaded when one is called for. */
 const SHIPPED: readonly (ToolInfo & { usual: boolean })[] = [
-  { name: "calculator", about: "Works out an expression", origins: [], own: false, usual: true },
+  { name: "calculator", about: "Works out sums", origins: [], own: false, usual: true },
   { name: "clock", about: "Date and time anywhere", origins: [], own: false, usual: true },
-  { name: "convert", about: "From one unit to another", origins: [], own: false, usual: true },
+  { name: "convert", about: "Turns one unit into another", origins: [], own: false, usual: true },
   {
     name: "weather",
     about: "The weather in a city now",
@@ -27,7 +27,7 @@ const SHIPPED: readonly (ToolInfo & { usual: boolean })[] = [
     own: false,
     usual: true,
   },
-  { name: "encyclopedia", about: "What Wikipedia says first", origins: ["https://en.wikipedia.org"], own: false, usual: true },
+  { name: "encyclopedia", about: "The beginning of an article in Wikipedia", origins: ["https://en.wikipedia.org"], own: false, usual: true },
   { name: "web_page", about: "The text of a page, where its site allows that", origins: ["*"], own: false, usual: false },
 ];
 

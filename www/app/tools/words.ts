@@ -4,8 +4,8 @@ import type { RunRecord, StepRecord } from "../store/records.ts";
 import type { Strategy } from "../settings/settings.ts";
 
 export const STRATEGIES: readonly { strategy: Strategy; name: string; about: string }[] = [
-  { strategy: "tools", name: "As it goes", about: "The model calls a tool when it wants one, and reads the result." },
-  { strategy: "react", name: "Step by step", about: "Thought, action, observation, written out each time (ReAct)." },
+  { strategy: "tools", name: "As it goes", about: "The model uses a tool when it wants one, and reads what it found." },
+  { strategy: "react", name: "Step by step", about: "It writes down what it thinks, does one thing, looks at what came of it, and goes on (ReAct)." },
   {
     strategy: "rewoo",
     name: "Plan first",
@@ -40,6 +40,11 @@ export function writer(source: string): string {
 /** Whose text was read: a tool's, from where. */
 export function reader(foreign: string): string {
   return foreign.replace(/^tool:/, "").replace(" https://", " at ");
+}
+
+/** What a tool found, without the lines that tell a model where it begins and ends. */
+export function contentOf(result: string): string {
+  return /^\[result (\w+) from [^\n]*\]\n([\s\S]*)\n\[end of result \1\]$/.exec(result)?.[2] ?? result;
 }
 
 /** How a run ended, where it was not with an answer. */
