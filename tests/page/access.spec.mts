@@ -33,14 +33,41 @@ for (const colorScheme of ["light", "dark"] as const) {
       await noViolations(page, keys);
       await page.keyboard.press("Escape");
     }
+  });
+
+  test(`what comes up now and then passes axe, ${colorScheme}`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await scriptEngine(page, { replies: [inPieces(REPLY)] });
+    await openPage(page);
+    await say(page, "Hello");
+    await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
+    await lastReply(page).getByRole("link").click();
+    await noViolations(page, "where a link leads");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Control+K");
+    await page.keyboard.type("nowhere");
+    await expect(page.getByRole("navigation")).toContainText("Nothing says");
+    await noViolations(page, "nothing found");
+    await page.getByLabel("Search conversations").fill("");
+    await page.getByRole("button", { name: "Rename Hello" }).click();
+    await noViolations(page, "rename");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Delete reply" }).click();
+    await expect(page.getByRole("status")).toContainText("Reply deleted");
+    await noViolations(page, "notice");
+    const file = { name: "notes.gguf", mimeType: "", buffer: Buffer.from("these are not weights") };
+    await page.evaluate(() => Object.assign(window, { loads_fail: true }));
+    await page.getByLabel("Model files").setInputFiles(file);
+    await expect(page.getByRole("alert")).toBeVisible();
+    await noViolations(page, "problem");
     await page.setViewportSize({ width: 390, height: 844 });
     await page.keyboard.press("Control+B");
     await noViolations(page, "drawer");
   });
 }
 
-test("what asks the person passes axe, and can be answered from the keyboard", async ({ page }) => {
-  await page.emulateMedia({ reducedMotion: "reduce" });
+for (const colorScheme of ["light", "dark"] as const) test(`what asks the person passes axe, and can be answered from the keyboard, ${colorScheme}`, async ({ page }) => {
+  await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
   const plan = 'Plan: Find the weather.\n#E1 = weather[{"city": "Oslo"}]';
   const calls = [{ name: "weather", arguments: { city: "Oslo" } }];
   await scriptEngine(page, { tools: true, replies: [{ calls }, inPieces("I did not look."), [plan]] });
@@ -113,6 +140,114 @@ test("everything can be done from the keyboard", async ({ page }) => {
   await tabTo("Delete Greeting");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("navigation")).toContainText("0 on this device");
+});
+
+test("tools are allowed, plans changed and approved from the keyboard alone", async ({ page }) => {
+  await page.route(/^https:/, (route) => route.fulfill({ json: { query: { pages: [{ title: "Oslo", extract: "A capital." }] } }, headers: { "Access-Control-Allow-Origin": "*" } }));
+  const look = { calls: [{ name: "encyclopedia", arguments: { title: "Oslo" } }] };
+  const plan = 'Plan: Look it up.\n#E1 = encyclopedia[{"title": "Oslo"}]';
+  await scriptEngine(page, { tools: true, replies: [look, inPieces("It is a capital."), [plan], inPieces("So is this.")] });
+  await openPage(page);
+  const keys = async (...names: string[]) => {
+    for (const name of names) await page.keyboard.press(name);
+  };
+  /** Presses a key until what has the focus is called `name`. */
+  const until = async (name: RegExp, key = "Tab") => {
+    await expect(async () => {
+      await page.keyboard.press(key);
+      const at = await page.evaluate(() => {
+        const at = document.activeElement;
+        const label = at instanceof HTMLInputElement ? at.labels?.[0]?.textContent : undefined;
+        return (at?.getAttribute("aria-label") ?? label ?? at?.textContent ?? "").trim();
+      });
+      expect(at).toMatch(name);
+    }).toPass({ intervals: [10] });
+  };
+  await page.keyboard.type("What is Oslo?");
+  await keys("Enter");
+  await expect(page.getByRole("dialog", { name: "May encyclopedia connect?" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Allow once" })).toBeEnabled();
+  await until(/^Allow once$/);
+  await keys("Enter");
+  await expect(lastReply(page)).toHaveText("It is a capital.");
+  await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
+  await keys("Control+.");
+  await until(/^As it goes/);
+  await until(/^Plan first/, "ArrowDown");
+  await keys("Escape");
+  await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
+  await page.keyboard.type("And Bergen?");
+  await keys("Enter");
+  const shown = page.getByRole("dialog", { name: "The plan" });
+  await expect(shown).toBeVisible();
+  await until(/^Change it$/);
+  await keys("Enter");
+  await until(/^title of step 1$/);
+  await keys("Control+A");
+  await page.keyboard.type("Bergen");
+  await until(/^Show me this plan$/);
+  await keys("Enter");
+  await expect(shown).toContainText("titles=Bergen");
+  await until(/^Approve$/);
+  await keys("Enter");
+  await expect(lastReply(page)).toHaveText("So is this.");
+  await keys("Control+Shift+.");
+  await expect(page.getByRole("dialog", { name: "What has left this machine" })).toContainText("titles=Bergen");
+});
+
+test("nothing moves where less motion is wanted", async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await scriptEngine(page, { replies: [inPieces("word ".repeat(300))], pause_ms: 20 });
+  await openPage(page);
+  await say(page, "Go on");
+  await expect(lastReply(page)).toContainText("word");
+  expect(await page.evaluate(() => document.getAnimations().length)).toBe(0);
+  await page.emulateMedia({ reducedMotion: "no-preference" });
+  await expect(page.locator('article[data-status="streaming"]')).toBeVisible();
+});
+
+test("on a phone nothing is wider than it", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const plan = 'Plan: Find the weather in a place with a long name.\n#E1 = weather[{"city": "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch"}]';
+  const calls = [{ name: "weather", arguments: { city: "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch" } }];
+  await scriptEngine(page, { tools: true, replies: [inPieces(`${REPLY}\n\n${"long".repeat(60)}`), { calls }, inPieces("No."), [plan]] });
+  await openPage(page);
+  const fits = async (where: string) => {
+    const wide = await page.evaluate(() =>
+      [document.documentElement, ...document.querySelectorAll("dialog, main, header, form, nav")]
+        .filter((element) => element.scrollWidth > Math.max(element.clientWidth, 390) || element.getBoundingClientRect().right > 390.5)
+        .map((element) => `${element.tagName} ${element.scrollWidth}`),
+    );
+    expect.soft(wide, where).toEqual([]);
+  };
+  await fits("first");
+  await say(page, "Hello");
+  await expect(page.locator('article[data-role="assistant"]')).toHaveAttribute("data-status", "whole");
+  await fits("conversation");
+  await page.getByRole("button", { name: "Tokens of this reply" }).click();
+  await fits("tokens");
+  await page.getByRole("button", { name: "Tokens of this reply" }).click();
+  for (const keys of ["Control+,", "Control+Shift+M", "Control+.", "Control+Shift+.", "Control+/"]) {
+    await page.keyboard.press(keys);
+    await expect(page.getByRole("dialog")).toBeVisible();
+    await fits(keys);
+    await page.keyboard.press("Escape");
+  }
+  await say(page, "How is it there?");
+  await expect(page.getByRole("dialog")).toContainText("May weather connect?");
+  await fits("consent");
+  await page.keyboard.press("Escape");
+  await expect(lastReply(page)).toHaveText("No.");
+  await page.locator("summary", { hasText: "weather" }).click();
+  await fits("what was done");
+  await page.keyboard.press("Control+.");
+  await page.getByLabel("Plan first").check();
+  await page.keyboard.press("Escape");
+  await say(page, "And by plan?");
+  await expect(page.getByRole("dialog", { name: "The plan" })).toBeVisible();
+  await fits("plan");
+  await page.getByRole("button", { name: "Change it" }).click();
+  await fits("plan to change");
 });
 
 test("text that runs from right to left does, and code in it does not", async ({ page }) => {

@@ -27,6 +27,35 @@ test("Esc stops a reply and the next one begins", async ({ page }) => {
   await expect(lastReply(page)).not.toBeEmpty();
 });
 
+test("the page is drawn and written in before anything of the engine has come", async ({ page }) => {
+  // The engine and its models never come; neither does what the first paint has no need of.
+  const held: string[] = [];
+  await page.route(/\.wasm|\.gguf|worker-/, (route) => void held.push(route.request().url()));
+  await page.goto("");
+  await expect(page.getByRole("heading", { name: "A language model, inside this page" })).toBeVisible();
+  const painted_ms = await page.evaluate(
+    () =>
+      new Promise<number>((resolve) => {
+        new PerformanceObserver((list) => {
+          for (const { name, startTime } of list.getEntries()) if (name === "first-contentful-paint") resolve(startTime);
+        }).observe({ type: "paint", buffered: true });
+      }),
+  );
+  console.log(`first contentful paint: ${painted_ms.toFixed(0)} ms`);
+  await expect.poll(() => held.length).toBeGreaterThan(0);
+  await page.getByLabel("Message", { exact: true }).fill("Written while it loads");
+  await expect(page.locator('[data-engine="loading"]')).toBeVisible();
+  // What has to be there before it is drawn: the page, its style and its script, all from here.
+  const needed = await page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .filter((entry) => (entry as PerformanceResourceTiming & { renderBlockingStatus?: string }).renderBlockingStatus === "blocking")
+      .map(({ name }) => new URL(name).pathname.replace(/-[\w-]{8}\./, ".")),
+  );
+  expect(needed.every((name) => name.endsWith(".css"))).toBe(true);
+  expect(needed.length).toBeLessThanOrEqual(1);
+});
+
 test("the page answers while the engine works", async ({ page }) => {
   await loadRealWeights(page);
   await say(page, "Once upon a time");

@@ -5,8 +5,8 @@
  */
 import type { Page } from "../../www/page-testing.ts";
 
-/** A reply's pieces, one after the other, or the tools that it calls. */
-export type ScriptedReply = readonly string[] | { calls: readonly { name: string; arguments: Record<string, unknown> }[]; says?: string };
+/** A reply's pieces, one after the other, with what was thought before it, or the tools that it calls. */
+export type ScriptedReply = readonly string[] | { thinks: readonly string[]; says: readonly string[] } | { calls: readonly { name: string; arguments: Record<string, unknown> }[]; says?: string };
 
 export interface Script {
   /** The last is given again and again. */
@@ -67,7 +67,8 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
 
       async #answer(id: number, call: string, request: unknown): Promise<void> {
         await new Promise((resolve) => setTimeout(resolve, 5));
-        if (call === "load") {
+        if (call === "load" && "loads_fail" in window) this.#post({ id, error: { code: "format_unknown", message: "notes.gguf: is no model" } });
+        else if (call === "load") {
           (window as { n_loads?: number }).n_loads = ((window as { n_loads?: number }).n_loads ?? 0) + 1;
           const reply = {
             model: "scripted",
@@ -93,7 +94,8 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
       async #speak(id: number, call: string, request: string): Promise<void> {
         (window as { asked?: unknown[] }).asked = [...((window as { asked?: unknown[] }).asked ?? []), JSON.parse(request)];
         const reply = script.replies[Math.min(n_replies, script.replies.length - 1)] ?? [];
-        const pieces = "calls" in reply ? (reply.says ? [reply.says] : []) : reply;
+        const thoughts = "thinks" in reply ? reply.thinks : [];
+        const pieces = "calls" in reply ? (reply.says ? [reply.says] : []) : "thinks" in reply ? reply.says : reply;
         const calls = "calls" in reply ? reply.calls : [];
         const tool_calls = calls.map(({ name, arguments: given }, at) => ({
           id: `call-${n_replies}-${at}`,
@@ -103,6 +105,9 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
         n_replies += 1;
         const common = { id: "x", object: "x", created: 0, model: "scripted" };
         const began = performance.now();
+        for (const reasoning_content of thoughts) {
+          this.#post({ id, event: { ...common, choices: [{ index: 0, delta: { reasoning_content }, logprobs: null, finish_reason: null }] } });
+        }
         for (const [at, piece] of pieces.entries()) {
           if (script.pause_ms === undefined) {
             if (at % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
