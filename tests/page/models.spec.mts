@@ -121,3 +121,31 @@ test("what cannot be stored stays in view, and is stored once there is room agai
   await expect(replies).toHaveCount(3);
   for (const [at, text] of ["One two three.", "Four five six.", "Seven eight."].entries()) await expect(replies.nth(at)).toContainText(text);
 });
+
+test("a server's model uses the page's tools, which run here", async ({ page }) => {
+  await openPage(page);
+  const call = { index: 0, id: "call-1", type: "function", function: { name: "calculator", arguments: '{"expression": "17 + 25"}' } };
+  const asked: { messages: { role: string; content: string }[]; tools?: { function: { name: string } }[] }[] = [];
+  await page.route("**/remote/v1/**", (route) => {
+    if (route.request().url().endsWith("/models")) return route.fulfill({ json: { data: [{ id: "big" }] } });
+    asked.push(route.request().postDataJSON() as (typeof asked)[number]);
+    const choices = asked.length === 1 ? [{ delta: { tool_calls: [call] } }, { delta: {}, finish_reason: "tool_calls" }] : [{ delta: { content: "It is 42." } }, { delta: {}, finish_reason: "stop" }];
+    const events = choices.map((choice) => JSON.stringify({ choices: [{ index: 0, finish_reason: null, ...choice }] }));
+    return route.fulfill({ contentType: "text/event-stream", body: [...events, "[DONE]"].map((event) => `data: ${event}\n\n`).join("") });
+  });
+  await page.keyboard.press("Control+Shift+M");
+  const panel = page.getByRole("dialog", { name: "Models" });
+  await panel.getByLabel("Its address").fill(new URL("/remote/v1", page.url()).href);
+  await panel.getByRole("button", { name: "Connect" }).click();
+  await expect(panel).toContainText("what you write goes there, and only there");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+.");
+  await page.getByRole("checkbox", { name: /^calculator/ }).check();
+  await page.keyboard.press("Escape");
+  await say(page, "What is 17 plus 25?");
+  await expect(lastReply(page)).toHaveText("It is 42.");
+  expect(asked).toHaveLength(2);
+  expect(asked[0]?.tools?.map((tool) => tool.function.name)).toEqual(["calculator"]);
+  expect(JSON.stringify(asked[1]?.messages)).toContain("42");
+  await expect(page.getByRole("list", { name: "What was done" })).toContainText("calculator");
+});

@@ -96,6 +96,8 @@ export class Tandem {
   /** Gets from a goal to an answer with tools, under one policy. */
   readonly agent: { run(params: AgentParams): Promise<AgentResult> };
   readonly #client: Transport;
+  /** Decides what agents do, beside a server. */
+  #decider: Transport | undefined;
 
   private constructor(client: Transport, capabilities: Capabilities, closed: Promise<TandemError>) {
     this.#client = client;
@@ -160,7 +162,8 @@ export class Tandem {
   /**
    * A model behind a server with OpenAI's interface (llama.cpp, Ollama, vLLM, LM Studio and
    * others), for when it outgrows this machine. What is asked goes to that server, and only
-   * there. `score`, `classify`, `tokenize` and `detokenize` need a loaded model.
+   * there. Agents run here, in a worker, and ask the server for replies. `score`, `classify`, `tokenize` and
+   * `detokenize` need a loaded model.
    *
    * @throws {TandemError} `remote_failed` where the server cannot be reached or refuses;
    * `request_invalid` where it has no such model; `aborted`.
@@ -203,15 +206,17 @@ export class Tandem {
   /** Ends the worker and frees the model. Requests that wait fail with `aborted`. */
   dispose(): void {
     this.#client.close();
+    this.#decider?.close();
   }
 
   #runAgent(params: AgentParams): Promise<AgentResult> {
     // The pair that ships was trained on bare observations, and a grammar keeps a small
     // model to its form.
     const own = !params.completions && this.capabilities.model.startsWith("tandem");
-    const style = { grammar: !params.completions, ...(own ? { observations: "tool" as const, fences: false } : {}), ...params.style };
+    const is_server = this.#client instanceof Remote;
+    const style = { grammar: !params.completions && !is_server, ...(own ? { observations: "tool" as const, fences: false } : {}), ...params.style };
     const host = {
-      agent: (request: Calls["agent"]["request"]) => this.#client.call("agent", request),
+      agent: (request: Calls["agent"]["request"]) => this.#agents().call("agent", request),
       chat: async (request: ChatCompletionParams, signal: AbortSignal, onChunk?: (chunk: ChatCompletionChunk) => void) => {
         if (params.completions) return params.completions.create(request, { signal });
         if (!onChunk) return this.chat.completions.create({ ...request, stream: false }, { signal });
@@ -221,6 +226,13 @@ export class Tandem {
       },
     };
     return runAgent(host, { ...params, style });
+  }
+
+  /** Who decides what agents do: the engine's worker. Beside a server there is none, and the first
+   * run starts one, which loads no model. */
+  #agents(): Transport {
+    if (!(this.#client instanceof Remote)) return this.#client;
+    return (this.#decider ??= new Client(startWorker(), () => (this.#decider = undefined)));
   }
 
   #ask<N extends "score" | "classify" | "tokenize" | "detokenize">(
