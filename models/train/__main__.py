@@ -35,6 +35,7 @@ def options():
     parser.add_argument("--target-minutes", type=float, help="instead of the setting's")
     parser.add_argument("--target-tokens", type=int, help="train for so many tokens, however long they take")
     parser.add_argument("--decay-share", type=float, help="of the target's budget, the share in which its learning rate falls")
+    parser.add_argument("--lr-scale", type=float, help="of the setting's learning rates, for the target; below 1, a run that is done goes on from its end and not from before its decay")
     parser.add_argument("--draft-minutes", type=float)
     parser.add_argument("--teacher-tokens", type=int)
     parser.add_argument("--threads", type=int, help="instead of PyTorch's choice; 1 is best where other work shares the cores")
@@ -120,7 +121,7 @@ def main():
     hidden_of = torch.compile(target.hidden) if setting.compile else target.hidden
     batches = D.Batches(sources, setting.seed, setting.n_rows, setting.n_tokens)
     budget = Budget(args.target_minutes or setting.target_minutes, args.target_tokens)
-    schedule = dataclasses.replace(setting, decay_share=args.decay_share or setting.decay_share)
+    schedule = dataclasses.replace(setting, decay_share=args.decay_share or setting.decay_share, lr_scale=args.lr_scale or setting.lr_scale)
     target_run = Run("target", target, batches, data_loss(hidden_of, device), out, budget, schedule, check)
     target_run.train()
     export.export("target", target, out)

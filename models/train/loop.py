@@ -57,9 +57,11 @@ class Run:
         self.path, self.stable = folder / f"{name}.pt", folder / f"{name}-stable.pt"
         if self.path.exists():
             self._load(self.path)
-            if self.done and self.progress() < 0.98 and self.stable.exists():
-                # A finished run that is given more goes on from before its decay.
-                self._load(self.stable)
+            if self.done and self.progress() < 0.98:
+                # A finished run that is given more goes on from before its decay; at a lower rate that would lose what the decay gave.
+                if setting.lr_scale == 1 and self.stable.exists():
+                    self._load(self.stable)
+                self.done = False
             print(f"{name}: goes on at step {self.step}, {self.tokens} tokens, {self.trained_s / 60:.1f} minutes", flush=True)
 
     def progress(self) -> float:
@@ -96,7 +98,7 @@ class Run:
             if progress >= 1 - self.setting.decay_share and not decaying:
                 decaying = True
                 self._save(self.stable)
-            scale = schedule(self.step, progress, self.setting.warmup_steps, self.setting.decay_share)
+            scale = self.setting.lr_scale * schedule(self.step, progress, self.setting.warmup_steps, self.setting.decay_share)
             loss, n_tokens = self.loss_of(self.model, self.batches)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -13,6 +13,7 @@ class Setting:
     target_minutes: float
     draft_minutes: float
     decay_share: float = 0.25
+    lr_scale: float = 1.0
     n_rows: int = 8
     n_tokens: int = 512
     muon_lr: float = 0.02
