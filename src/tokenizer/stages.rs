@@ -18,6 +18,8 @@ const MAX_STEPS: usize = 32;
 const MAX_GROWTH: usize = 1024;
 /// No pattern of a tokenizer is longer.
 const MAX_PATTERN_BYTES: usize = 1 << 16;
+/// Compiled, the largest that people use takes a few hundred thousand bytes.
+const MAX_COMPILED_BYTES: usize = 2 << 20;
 
 /// Reads the `normalizer`.
 pub(super) fn normalizer(part: Value) -> Result<Option<NormalizerWrapper>> {
@@ -130,13 +132,19 @@ impl Check {
         Ok(())
     }
 
-    /// A regular expression of a sane length, and how much it matches at least.
+    /// A regular expression of a sane size, and how much it matches at least.
     fn regex(&self, pattern: &Value) -> Result<usize> {
-        match pattern.as_str() {
-            Some("") => Ok(0),
-            Some(pattern) if pattern.len() <= MAX_PATTERN_BYTES => Ok(1),
-            Some(_) => self.refuse("a pattern is too long"),
-            None => self.refuse("a pattern is neither String nor Regex"),
+        let Some(pattern) = pattern.as_str() else {
+            return self.refuse("a pattern is neither String nor Regex");
+        };
+        if pattern.len() > MAX_PATTERN_BYTES {
+            return self.refuse("a pattern is too long");
+        }
+        let mut compiled = fancy_regex::RegexBuilder::new(pattern);
+        compiled.delegate_size_limit(MAX_COMPILED_BYTES);
+        match compiled.build() {
+            Ok(_) => Ok(usize::from(!pattern.is_empty())),
+            Err(error) => self.refuse(format!("a pattern does not compile: {error}")),
         }
     }
 
@@ -271,6 +279,7 @@ mod tests {
             json!({"type": "Sequence", "normalizers": vec![json!({"type": "NFC"}); 40]}),
             json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
             json!({"type": "Replace", "pattern": {"Regex": "("}, "content": "x"}),
+            json!({"type": "Replace", "pattern": {"Regex": "\\s{2,65535}|$"}, "content": "x"}),
             json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
             json!({"type": "Prepend", "prepend": "x".repeat(5000)}),
             json!({"prepend": "x"}),

@@ -232,6 +232,7 @@ test("on a phone nothing is wider than it", async ({ page }) => {
     await expect(page.getByRole("dialog")).toBeVisible();
     await fits(keys);
     await page.keyboard.press("Escape");
+    await expect(page.getByRole("dialog")).toHaveCount(0);
   }
   await say(page, "How is it there?");
   await expect(page.getByRole("dialog")).toContainText("May weather connect?");
