@@ -251,6 +251,22 @@ test("on a phone nothing is wider than it", async ({ page }) => {
   await fits("plan to change");
 });
 
+test("a panel opened the moment another closes stays open", async ({ page }) => {
+  await scriptEngine(page, { replies: [] });
+  await openPage(page);
+  await page.keyboard.press("Control+,");
+  await expect(page.getByRole("dialog", { name: "Settings" })).toBeVisible();
+  // Both before the browser says that the first one was closed.
+  await page.evaluate(async () => {
+    const dialog = document.querySelector("dialog");
+    const closed = new Promise((resolve) => dialog?.addEventListener("close", resolve));
+    dialog?.close();
+    window.dispatchEvent(new KeyboardEvent("keydown", { code: "Period", ctrlKey: true }));
+    await closed;
+  });
+  await expect(page.getByRole("dialog", { name: "Tools" })).toBeVisible();
+});
+
 test("text that runs from right to left does, and code in it does not", async ({ page }) => {
   await scriptEngine(page, { replies: [inPieces("שלום עולם, זה `code` כאן.\n\n```js\nlet a = 1;\n```")] });
   await openPage(page);
