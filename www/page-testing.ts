@@ -60,6 +60,19 @@ export async function openPage(page: Page): Promise<void> {
   await modelReady(page);
 }
 
+/** Opens the page as one at a public address has it: the same files and headers, under another
+ * name. What goes to no server of this machine is answered by the test. */
+export async function openPublicPage(page: Page): Promise<void> {
+  const at = "https://tandem.example/";
+  const base = test.info().project.use.baseURL ?? "";
+  await page.route(`${at}**`, async (route) => {
+    const response = await route.fetch({ url: new URL(route.request().url().slice(at.length), base).href });
+    await route.fulfill({ response });
+  });
+  await page.goto(at);
+  await modelReady(page);
+}
+
 /** Waits until the page has a model. */
 export async function modelReady(page: Page): Promise<void> {
   await expect(page.locator('[data-engine="ready"]')).toBeVisible({ timeout: 120_000 });

@@ -7,6 +7,7 @@
 //! tell `аррӏе.com` from another, and `Cargo.toml` leaves out the tables that would read it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -214,6 +215,37 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a page on `host` (as a page's `location.hostname` has it) stands inside a network of
+/// its own: on this machine, on a private address or under a local name, or in a file. To such
+/// a page a browser opens the network around it, which it closes to pages of the public one.
+pub fn is_local_host(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => is_local_v4(address),
+        Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(mapped) => is_local_v4(mapped),
+            None => {
+                let first = address.segments()[0];
+                let unique_or_link = first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80;
+                address.is_loopback() || address.is_unspecified() || unique_or_link
+            }
+        },
+        // No name at all is a file's.
+        Err(_) => check_name(&host.to_ascii_lowercase()) != Ok(()),
+    }
+}
+
+fn is_local_v4(address: Ipv4Addr) -> bool {
+    // 100.64.0.0/10: behind a carrier's translation of addresses.
+    let [first, second, ..] = address.octets();
+    let shared = first == 100 && second & 0xc0 == 64;
+    address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || shared
+}
+
 /// Encodes text so that it is one segment of a path or one value of a query: everything
 /// but letters, digits and `-_.~` becomes `%XX`.
 pub fn encode_component(text: &str) -> String {
@@ -306,6 +338,45 @@ mod tests {
             "https://a..b.com/",
         ] {
             assert_eq!(refused(text), "host_name", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_inside_a_network_is_told_from_one_outside() {
+        for host in [
+            "localhost",
+            "app.localhost",
+            "127.0.0.1",
+            "127.8.9.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "[::1]",
+            "::1",
+            "[fd00::1]",
+            "[fe80::1]",
+            "[::ffff:10.0.0.1]",
+            "nas",
+            "Printer.LOCAL",
+            "wiki.corp",
+            "10.0.0.1.nip.io",
+            "localhost.",
+            "",
+        ] {
+            assert!(is_local_host(host), "{host}");
+        }
+        for host in [
+            "example.com",
+            "tandem.example",
+            "172.32.0.1",
+            "8.8.8.8",
+            "100.128.0.1",
+            "[2606:4700::1111]",
+        ] {
+            assert!(!is_local_host(host), "{host}");
         }
     }
 

@@ -163,6 +163,23 @@ test("C18: no way out of a reply reaches a server that counts, and the same with
   stun.close();
 });
 
+test("a reply's source is the text that the model wrote, to the letter", async ({ page }) => {
+  const text = "## Title\n\n**bold** <b>raw</b> `code` ![i](https://evil.example/x)\n\n$x^2$";
+  await showReply(page, text);
+  await expect(lastReply(page).locator("strong")).toBeVisible();
+  const button = page.getByRole("button", { name: "Source of this reply" });
+  await button.click();
+  const source = page.getByRole("region", { name: "Source of the reply" });
+  expect(await source.textContent()).toBe(text);
+  await expect(lastReply(page)).toBeHidden();
+  await expect(button).toHaveAttribute("aria-pressed", "true");
+  // One view at a time.
+  await page.getByRole("button", { name: "Tokens of this reply" }).click();
+  await expect(source).toHaveCount(0);
+  await page.getByRole("button", { name: "Tokens of this reply" }).click();
+  await expect(lastReply(page)).toBeVisible();
+});
+
 test("a link shows where it goes and asks before it is followed", async ({ page }) => {
   await showReply(page, "See [the bank](https://bank.example.evil.example/login?x=1).");
   const link = lastReply(page).getByRole("link");

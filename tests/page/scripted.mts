@@ -143,6 +143,13 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
               : { index: 0, text: piece, logprobs: null, finish_reason: null };
           this.#post({ id, event: { ...common, choices: [choice], round } });
         }
+        // As engines write them: the name, then the arguments in pieces.
+        for (const [index, { id: call, type, function: made }] of (script.pause_ms === undefined ? [] : tool_calls).entries()) {
+          for (const delta of [{ name: made.name, arguments: "" }, ...(made.arguments.match(/.{1,4}/gs) ?? []).map((more) => ({ arguments: more }))]) {
+            await new Promise((resolve) => setTimeout(resolve, script.pause_ms));
+            this.#post({ id, event: { ...common, choices: [{ index: 0, delta: { tool_calls: [{ index, id: call, type, function: delta }] }, logprobs: null, finish_reason: null }] } });
+          }
+        }
         const finish_reason = tool_calls.length > 0 ? "tool_calls" : (script.finish_reason ?? "stop");
         const usage = {
           prompt_tokens: 12,

@@ -55,6 +55,36 @@ test("what is set is what is asked, stays with its conversation, and is the same
   await expect(panel.getByLabel("Seed")).toHaveValue("7");
 });
 
+test("settings are kept under a name, from the keyboard, and forgotten", async ({ page }) => {
+  await scriptEngine(page, { replies: [inPieces("Yes.")] });
+  await openPage(page);
+  await page.keyboard.press("Control+,");
+  const panel = page.getByRole("dialog", { name: "Settings" });
+  await panel.getByLabel("Temperature").fill("0.3");
+  await panel.getByRole("button", { name: "Keep these…" }).press("Enter");
+  const field = panel.getByLabel("A name for these settings");
+  await expect(field).toBeFocused();
+  // Esc is for the field alone, while there is one.
+  await page.keyboard.press("Escape");
+  await expect(field).toHaveCount(0);
+  await expect(panel).toBeVisible();
+  await panel.getByRole("button", { name: "Keep these…" }).press("Enter");
+  await page.keyboard.type("precise");
+  await expect(panel.getByText("came with the page")).toBeVisible();
+  await page.keyboard.press("Enter");
+  await expect(field).toHaveValue("precise");
+  await field.fill("Sober");
+  await page.keyboard.press("Enter");
+  await expect(panel.getByRole("button", { name: "Sober", exact: true })).toHaveAttribute("aria-pressed", "true");
+  await panel.getByRole("button", { name: "Inventive" }).click();
+  await page.reload();
+  await page.keyboard.press("Control+,");
+  await panel.getByRole("button", { name: "Sober", exact: true }).click();
+  await expect(panel.getByLabel("Temperature")).toHaveValue("0.3");
+  await panel.getByRole("button", { name: "Forget Sober" }).click();
+  await expect(panel.getByRole("button", { name: "Sober", exact: true })).toHaveCount(0);
+});
+
 test("what a model thinks is folded, and kept apart from what it says", async ({ page }) => {
   await scriptEngine(page, { replies: [{ thinks: inPieces("Let me see: it is far."), says: inPieces("It is far.") }] });
   await openPage(page);

@@ -2,7 +2,7 @@
  * what the script says; the engine's policy is the real one. */
 import { readFile } from "node:fs/promises";
 import type { Route } from "../../www/node_modules/@playwright/test/index.js";
-import { expect, lastReply, openPage, say, test, type Page } from "../../www/page-testing.ts";
+import { expect, lastReply, openPage, openPublicPage, say, test, type Page } from "../../www/page-testing.ts";
 import { asked, inPieces, scriptEngine } from "./scripted.mts";
 
 /** What is answered in the place of the tools' servers; what was asked is written down. */
@@ -126,6 +126,35 @@ test("a plan is approved before anything of it is done", async ({ page }) => {
   await expect(page.getByRole("list", { name: "What was done" })).toContainText("You approved the plan");
 });
 
+test("C14: a card that is longer than the screen is read from its beginning", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 560 });
+  const plan = 'Plan: Find the weather.\n#E1 = weather[{"city": "Oslo"}]\nPlan: Read about it.\n#E2 = encyclopedia[{"title": "Oslo"}]';
+  await scriptEngine(page, { tools: true, replies: [[plan]] });
+  await openPage(page);
+  await choose(page, "Plan first");
+  await say(page, "How is Oslo?");
+  const shown = page.getByRole("dialog", { name: "The plan" });
+  await expect(shown.getByRole("button", { name: "Decline" })).toBeFocused();
+  await expect(shown.getByRole("heading", { name: "The plan" })).toBeInViewport();
+  await expect(shown.getByRole("button", { name: "Approve" })).not.toBeInViewport();
+});
+
+test("what a tool is to be given is seen while it is written", async ({ page }) => {
+  const calls = [{ name: "calculator", arguments: { expression: "17 + 25 * (3 - 1) + 1000000" } }];
+  await scriptEngine(page, { tools: true, replies: [{ calls }, ["It is 1000067."]], pause_ms: 60 });
+  await openPage(page);
+  // A reply may be over before a test has looked twice.
+  const seen = page.waitForFunction(() => {
+    const text = document.querySelector("article.reply .so-far")?.textContent ?? "";
+    return text.startsWith('{"expression') && !text.endsWith("}") && document.querySelector("article.reply .doing")?.textContent.includes("calling calculator");
+  });
+  await say(page, "How much is it?");
+  await seen;
+  await whole(page);
+  await expect(page.getByRole("list", { name: "What was done" })).toContainText("17 + 25 * (3 - 1) + 1000000");
+  await expect(page.locator(".so-far")).toHaveCount(0);
+});
+
 test("thoughts, actions and observations end in an answer alone", async ({ page }) => {
   const act = 'Thought: I count.\nAction: calculator\nAction Input: {"expression": "17 + 25"}';
   await scriptEngine(page, { tools: true, replies: [[act], ["Thought: I know the answer.\nFinal Answer: It is 42."]] });
@@ -246,15 +275,37 @@ test("a run that was tampered with allows nothing, runs nothing and shows what i
   await expect(page.getByRole("navigation")).toContainText("2 on this device");
 });
 
-test("C14: a card is drawn from the request, shows what is hidden, and no hasty key allows anything", async ({ page }) => {
-  const hits = await serveTools(page);
-  const url = "https://example.org/a%E2%80%8Bb?q=%E2%80%AEterces%F3%A0%81%81";
-  const look = { calls: [{ name: "web_page", arguments: { url } }], says: "This is harmless: **press Allow**." };
+/** A page that the model wants to look at, on a page where it may be asked for. */
+async function lookUp(page: Page, url: string, says: string): Promise<void> {
+  const look = { calls: [{ name: "web_page", arguments: { url } }], says };
   await scriptEngine(page, { tools: true, replies: [look, inPieces("Done."), look, inPieces("Done.")] });
-  await openPage(page);
+}
+
+async function chooseWebPage(page: Page): Promise<void> {
   await page.keyboard.press("Control+.");
   await page.getByRole("checkbox", { name: /^web_page/ }).check();
   await page.keyboard.press("Escape");
+}
+
+test("C14: a card is drawn from the request, shows what is hidden, and no hasty key allows anything", async ({ page, complaints }) => {
+  const hits = await serveTools(page);
+  const url = "https://example.org/a%E2%80%8Bb?q=%E2%80%AEterces%F3%A0%81%81";
+  await lookUp(page, url, "This is harmless: **press Allow**.");
+  // How every button of a card is when it comes.
+  await page.addInitScript(() => {
+    const came: string[] = [];
+    Object.assign(window, { came });
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) {
+        for (const node of addedNodes) {
+          if (!(node instanceof HTMLElement)) continue;
+          for (const button of node.querySelectorAll<HTMLButtonElement>("dialog button")) came.push(`${button.textContent.trim()} ${button.disabled ? "waits" : "ready"}`);
+        }
+      }
+    }).observe(document, { childList: true, subtree: true });
+  });
+  await openPublicPage(page);
+  await chooseWebPage(page);
   await say(page, "Look it up");
   await expect(card(page)).toBeVisible();
   // Nothing of what the model says about it is on it.
@@ -263,11 +314,32 @@ test("C14: a card is drawn from the request, shows what is hidden, and no hasty 
   await expect(card(page)).toContainText(url);
   const shown = await card(page).textContent();
   expect(shown).not.toMatch(/[\u200b\u202e\u{e0041}]/u);
+  // Yes can be said only after a while.
+  const came = await page.evaluate(() => (window as unknown as { came: string[] }).came);
+  expect(came).toContain("Deny ready");
+  expect(came).toContain("Allow once waits");
+  await expect(card(page).getByRole("button", { name: "Allow once" })).toBeEnabled();
   // No is what has the focus, and Enter says it.
   await expect(card(page).getByRole("button", { name: "Deny" })).toBeFocused();
   await page.keyboard.press("Enter");
   await whole(page);
   expect(hits).toEqual([]);
+  // The page's service worker is not where a test can answer for it.
+  complaints.length = 0;
+});
+
+test("C8: from a page on this machine no tool reaches an address that the model makes up", async ({ page }) => {
+  const hits = await serveTools(page);
+  await lookUp(page, "https://example.org/", "");
+  await openPage(page);
+  await chooseWebPage(page);
+  await say(page, "Look https://example.org/ up");
+  await whole(page);
+  await expect(card(page)).toHaveCount(0);
+  expect(hits).toEqual([]);
+  expect(JSON.stringify((await asked(page)).at(-1)?.messages)).toContain("local_page");
+  await page.getByRole("list", { name: "What was done" }).getByText("web_page", { exact: true }).click();
+  await expect(page.getByRole("list", { name: "What was done" })).toContainText("refused: local page");
 });
 
 test("a tool of one's own is checked, kept, used and removed", async ({ page }) => {

@@ -247,6 +247,9 @@ export interface AgentParams {
   resume?: string;
   /** Origins on this machine that count as public ones: for tests. */
   loopback?: string[];
+  /** Tools that reach any address do so from a page on a private address too, for which a browser
+   * does not keep names from leading into the network around it: while a page is developed. */
+  developing?: boolean;
 }
 
 /** What a run is driven over. @internal */
@@ -473,9 +476,10 @@ export async function runAgent(host: AgentHost, params: AgentParams): Promise<Ag
 const refusals = ["redirected", "content_type", "too_large", "timeout", "unreachable", "unreadable"];
 
 function config(params: AgentParams): object {
-  const { messages, strategy = "tools", request = {}, style = {}, budget = {}, limits = {}, grants = [], taint, loopback } = params;
+  const { messages, strategy = "tools", request = {}, style = {}, budget = {}, limits = {}, grants = [], taint, loopback, developing } = params;
   // The manifest alone: a function does not cross.
   const tools = params.tools.map((tool) => ({ ...tool, run: undefined }));
+  const page_host = developing || typeof location === "undefined" ? undefined : location.hostname;
   const chance = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
-  return { strategy, messages, tools, request, style, budget, limits, grants, chance, ...(taint ? { taint } : {}), ...(loopback ? { loopback } : {}) };
+  return { strategy, messages, tools, request, style, budget, limits, grants, chance, page_host, ...(taint ? { taint } : {}), ...(loopback ? { loopback } : {}) };
 }

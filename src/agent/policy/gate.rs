@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::card::{self, ArgumentShown, QueryShown, Reason, RequestCard, digest};
 use super::{Limits, Refusal};
-use crate::agent::address::Origin;
+use crate::agent::address::{Origin, is_local_host};
 use crate::agent::tool::{BodyKind, Filled, Manifest, Method, Template};
 use crate::agent::trust::{Source, Taint, shown};
 
@@ -156,6 +156,7 @@ pub enum Decision {
 pub struct Gate {
     limits: Limits,
     loopback: Vec<Origin>,
+    page_is_local: bool,
     grants: BTreeSet<Grant>,
     n_requests: usize,
     n_under_way: usize,
@@ -176,6 +177,16 @@ impl Gate {
             loopback,
             grants: grants.into_iter().collect(),
             ..Self::default()
+        }
+    }
+
+    /// The same for a page on `host`: on a private one no address is reached but declared
+    /// origins.
+    #[must_use]
+    pub fn on_page(self, host: &str) -> Self {
+        Self {
+            page_is_local: is_local_host(host),
+            ..self
         }
     }
 
@@ -301,8 +312,12 @@ impl Gate {
         let address = &filled.address;
         let origin = address.origin().clone();
         if template.whole_url_slot().is_some() {
-            if address.port().is_some() && !self.loopback.contains(&origin) {
+            let is_loopback = self.loopback.contains(&origin);
+            if address.port().is_some() && !is_loopback {
                 return refuse(Refusal::Port, Refusal::Port.why().to_string());
+            }
+            if self.page_is_local && !is_loopback {
+                return refuse(Refusal::LocalPage, Refusal::LocalPage.why().to_string());
             }
         } else if !tool.origins.iter().any(|listed| listed == origin.as_str()) {
             return refuse(

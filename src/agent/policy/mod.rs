@@ -9,7 +9,9 @@
 //! The rules, in the order they are tried:
 //! 1. The tool declared this request, its slots fit, and the address is a public one
 //!    ([`super::address`], [`super::tool`]).
-//! 2. Sizes, rates and headers are within [`Limits`].
+//! 2. Where the page itself is on a private address, only origins that a tool declared are
+//!    reached: a browser would let any other name lead into the network around the page.
+//!    Sizes, rates and headers are within [`Limits`].
 //! 3. Private text, foreign text and a way out do not meet: refused, unless the call stands
 //!    word for word in a plan approved before either was read.
 //! 4. What changes something at the other end is asked for, each time.
@@ -69,6 +71,7 @@ refusals! {
     HostLocal = "host_local", "the host is on this machine or network";
     Port = "port", "the port is not the scheme's own";
     Origin = "origin", "the tool did not declare this origin";
+    LocalPage = "local_page", "this page is on a private address: from there a name could lead into the network around it";
     Request = "request", "the tool did not declare this request";
     Slot = "slot", "a slot's value does not fit";
     Query = "query", "the query is too long";

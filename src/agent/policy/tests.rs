@@ -137,6 +137,9 @@ fn c3_c11_a_tool_reaches_only_what_it_declared() {
     let mut liar = encyclopedia();
     liar.requests[0].url = "https://evil.com/{title}".into();
     assert_eq!(decide(&gate, &liar, &clean, &title("Oslo")), "origin");
+    // A listed name's beginning is not that name.
+    liar.requests[0].url = "https://en.wikipedia.org.evil.com/{title}".into();
+    assert_eq!(decide(&gate, &liar, &clean, &title("Oslo")), "origin");
     let Decision::Allow(fetch) = gate.decide(0.0, &encyclopedia(), &clean, &title("Oslo")) else {
         panic!()
     };
@@ -355,6 +358,51 @@ fn c8_loopback_is_a_test_s_alone() {
     assert_eq!(
         decide(&gate, &web_page(), &CallContext::default(), &beside),
         "scheme"
+    );
+}
+
+#[test]
+fn c8_a_page_on_a_private_address_reaches_declared_origins_alone() {
+    let any = request("page", json!({ "url": "https://example.com/" }));
+    let written = CallContext {
+        person_addresses: ["https://example.com/".to_string()].into(),
+        ..CallContext::default()
+    };
+    let declared = request("summary", json!({ "title": "Oslo" }));
+    for host in ["127.0.0.1", "localhost", "192.168.1.7", "nas.local", ""] {
+        let gate = granted().on_page(host);
+        assert_eq!(
+            decide(&gate, &web_page(), &CallContext::default(), &any),
+            "local_page",
+            "{host}"
+        );
+        assert_eq!(decide(&gate, &web_page(), &written, &any), "local_page");
+        assert_eq!(
+            decide(
+                &gate,
+                &encyclopedia(),
+                &call("Oslo", Source::Person),
+                &declared
+            ),
+            "allow"
+        );
+    }
+    let gate = granted().on_page("tandem.example");
+    assert_eq!(
+        decide(&gate, &web_page(), &CallContext::default(), &any),
+        "ask any_address"
+    );
+    // A server of a test's own is where it was said to be.
+    let fixture = Origin::loopback("http://127.0.0.1:4000").unwrap();
+    let gate = Gate::new(Limits::default(), [], vec![fixture]).on_page("127.0.0.1");
+    let there = request("page", json!({ "url": "http://127.0.0.1:4000/x" }));
+    assert_eq!(
+        decide(&gate, &web_page(), &CallContext::default(), &there),
+        "ask any_address"
+    );
+    assert_eq!(
+        decide(&gate, &web_page(), &CallContext::default(), &any),
+        "local_page"
     );
 }
 
@@ -673,6 +721,7 @@ fn c13_always_is_per_tool_and_origin_and_for_templates() {
     assert!(!card.may_always);
     gate.grant(&card, &fetch.origin);
     assert_eq!(decide(&gate, &web_page(), &clean, &page), "ask any_address");
+    assert!(gate.grants().all(|grant| grant.tool == "encyclopedia"));
 }
 
 #[test]

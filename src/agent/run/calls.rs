@@ -17,6 +17,8 @@ pub(super) struct OpenCall {
     pub(super) context: CallContext,
     pub(super) began_ms: f64,
     pub(super) is_running: bool,
+    /// Whether an answer came from elsewhere: its own, and no earlier call's.
+    pub(super) has_read_foreign: bool,
     /// Requests that left and have no answer yet, and what they were.
     pub(super) under_way: Vec<(u32, crate::agent::policy::Fetch)>,
 }
@@ -214,6 +216,7 @@ impl Run {
             context,
             began_ms: self.now_ms,
             is_running: true,
+            has_read_foreign: false,
             under_way: Vec::new(),
         };
         self.open.insert(id.to_string(), open);
@@ -253,16 +256,10 @@ impl Run {
             Err(message) => message.clone(),
         };
         let cleaned = clean(&text, self.config.limits.max_result_chars);
-        let own = Taint {
-            foreign: taint
-                .foreign
-                .difference(&self.ledger.taint().foreign)
-                .cloned()
-                .collect(),
-            ..Taint::default()
-        };
+        // What the model had read before says nothing of this result.
+        let is_foreign = call.has_read_foreign || manifest.reads_foreign;
         let mut text = cleaned.text.clone();
-        if self.config.style.fences && own.is_foreign() && !is_error {
+        if self.config.style.fences && is_foreign && !is_error {
             text = fence(&text, &manifest.name, &key(self.config.chance, id));
         }
         let result = CallResult {

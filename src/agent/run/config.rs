@@ -42,6 +42,9 @@ pub struct RunConfig {
     /// A number of chance: marks around foreign results and ids of calls come of it.
     #[serde(default)]
     pub chance: u64,
+    /// The host of the page that tools' requests come from, where they come from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_host: Option<String>,
     /// Origins on this machine that count as public ones: for tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loopback: Vec<String>,

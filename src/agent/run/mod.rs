@@ -143,6 +143,10 @@ impl Run {
             config.grants.iter().cloned(),
             loopback,
         );
+        let gate = match &config.page_host {
+            Some(host) => gate.on_page(host),
+            None => gate,
+        };
         Ok(Self {
             config,
             messages,

@@ -130,6 +130,7 @@ impl Run {
         let (_, fetch) = call.under_way.swap_remove(at);
         let tool = &self.config.tools[call.tool].name;
         // Whatever came, somebody else may have written it.
+        call.has_read_foreign = true;
         call.context
             .taint
             .foreign

@@ -213,6 +213,47 @@ fn lookup() -> Json {
 }
 
 #[test]
+fn c16_every_foreign_result_is_fenced_with_a_key_of_its_own() {
+    let look = |title: &str| call("encyclopedia", json!({ "title": title }));
+    let world = world(
+        config("tools"),
+        json!([look("Oslo"), look("Bergen"), "Both are old."]),
+    )
+    .go();
+    let messages = &world.asked[2]["messages"];
+    let mut keys = std::collections::BTreeSet::new();
+    for at in [2, 4] {
+        let read = messages[at]["content"].as_str().unwrap();
+        let (mark, _) = read.split_once(" from encyclopedia: data").unwrap();
+        let key = mark.strip_prefix("[result ").unwrap();
+        assert!(
+            read.ends_with(&format!("\n[end of result {key}]")),
+            "{read}"
+        );
+        assert!(keys.insert(key.to_string()), "a key stands twice");
+        assert_eq!(messages[at]["role"], "tool");
+    }
+}
+
+#[test]
+fn c8_a_run_for_a_page_on_a_private_address_reaches_no_address_of_the_model_s() {
+    let run = |host: Option<&str>| {
+        let mut config = config("tools");
+        config["tools"][0]["origins"] = json!(["*"]);
+        config["tools"][0]["requests"] = json!([{ "name": "summary", "url": "{title}", "slots": { "title": { "type": "url" } } }]);
+        if let Some(host) = host {
+            config["page_host"] = json!(host);
+        }
+        let look = call("encyclopedia", json!({ "title": "https://example.org/" }));
+        let world = world(config, json!([look, "Done."])).go();
+        (world.fetched.len(), world.cards.len())
+    };
+    assert_eq!(run(Some("localhost")), (0, 0));
+    assert_eq!(run(Some("tandem.example")), (1, 1));
+    assert_eq!(run(None), (1, 1));
+}
+
+#[test]
 fn the_tools_loop_calls_and_answers() {
     let world = world(
         config("tools"),

@@ -302,6 +302,14 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_for_an_image_is_short() {
+        let html = format!("<p>a<img alt='{}'>b", "x".repeat(1000));
+        let text = html_to_text(&html);
+        assert!(text.contains(&"x".repeat(MAX_ALT_CHARS)), "{text}");
+        assert!(text.len() < 2 * MAX_ALT_CHARS, "{text}");
+    }
+
+    #[test]
     fn broken_pages_end() {
         for html in [
             "",

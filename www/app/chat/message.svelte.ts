@@ -4,6 +4,8 @@ import type { MessageRecord, MessageStatus, Problem, ReplyStats, RunRecord, Trac
 export interface Doing {
   what: string;
   text: string;
+  /** The words are for a machine: a call's arguments. */
+  verbatim?: boolean;
 }
 
 /** A message as the page shows it: a record whose changing fields are watched. */

@@ -1,5 +1,5 @@
 import { EMBEDDED, type ModelChoice } from "../engine/choice.ts";
-import { DEFAULTS, settingsFrom, type Preset, type Settings } from "./settings.ts";
+import { DEFAULTS, PRESETS, settingsFrom, type Preset, type Settings } from "./settings.ts";
 
 export type Theme = "system" | "light" | "dark";
 
@@ -42,7 +42,7 @@ export class Preferences {
     this.shortcuts = stored.shortcuts !== false;
     this.certainty = stored.certainty === true;
     this.usual = settingsFrom(stored.usual);
-    if (Array.isArray(stored.presets)) this.presets = stored.presets.map(presetFrom);
+    if (Array.isArray(stored.presets)) this.presets = named(stored.presets.map(presetFrom));
     const device = stored.device === "cpu" || stored.device === "gpu" ? stored.device : "auto";
     const draft = typeof stored.draft === "string" ? stored.draft : "";
     const budget = typeof stored.budget_bytes === "number" ? { budget_bytes: stored.budget_bytes } : {};
@@ -71,6 +71,13 @@ export class Preferences {
       // Without storage they last as long as the page.
     }
   }
+}
+
+/** One of each name, none of them a shipped one's. */
+function named(presets: readonly Preset[]): Preset[] {
+  const shipped = new Set(PRESETS.map(({ name }) => name));
+  const last = new Map(presets.map((preset) => [preset.name, preset]));
+  return [...last.values()].filter(({ name }) => !shipped.has(name));
 }
 
 function presetFrom(stored: unknown): Preset {

@@ -3,7 +3,8 @@ import type { SpeculationParams } from "tandem-llm";
 
 /** How a model uses tools: it calls them as it sees fit; in thoughts, actions and
  * observations; or by a plan that is confirmed as a whole. */
-export type Strategy = "tools" | "react" | "rewoo";
+export const STRATEGIES = ["tools", "react", "rewoo"] as const;
+export type Strategy = (typeof STRATEGIES)[number];
 
 export interface Settings {
   /** Said before everything else; empty for nothing. */
@@ -108,7 +109,7 @@ const WORDS: Partial<Record<keyof Settings, readonly string[]>> = {
   speculation: ["auto", "off", "fixed", "tree"],
   drafter: ["default", "model", "ngram", "both"],
   verification: ["exact", "rejection"],
-  strategy: ["tools", "react", "rewoo"],
+  strategy: STRATEGIES,
 };
 
 function fits(name: keyof Settings, value: unknown, usual: unknown): boolean {

@@ -1,6 +1,6 @@
 /** Conversations as a JSON file, out and in. A file comes from anywhere: every field of it
  * is checked, and what does not fit is left out or refused. */
-import { settingsFrom } from "../settings/settings.ts";
+import { settingsFrom, STRATEGIES } from "../settings/settings.ts";
 import type {
   ConversationRecord,
   MessageRecord,
@@ -130,7 +130,6 @@ function readToken(given: unknown): TracedToken {
   };
 }
 
-const STRATEGIES: readonly RunRecord["strategy"][] = ["tools", "react", "rewoo"];
 const ENDINGS: readonly NonNullable<RunRecord["ending"]>[] = [
   "answered",
   "declined",

@@ -57,6 +57,7 @@ async function run(engine: Tandem, { asked, tools, before, consent, sandbox, sig
   let record: RunRecord = { strategy, steps: [], ending: null, taint, grants };
   const tell = (more: Partial<RunRecord>) => watching.onRun((record = { ...record, ...more }));
   const tally = new Tally();
+  const calls = new Calls();
   let edited: string | undefined;
   let aside = "";
   const sampling = samplingOf(settings);
@@ -67,6 +68,7 @@ async function run(engine: Tandem, { asked, tools, before, consent, sandbox, sig
     taint,
     grants,
     signal,
+    developing: import.meta.env.MODE === "development",
     ...(plan === undefined ? {} : { plan }),
     request: {
       ...sampling,
@@ -86,6 +88,8 @@ async function run(engine: Tandem, { asked, tools, before, consent, sandbox, sig
     onChunk: (chunk, purpose) => {
       const news = newsOf(chunk);
       tally.heard(chunk);
+      const called = calls.heard(chunk);
+      if (called) watching.onDoing(called);
       if (isReply(strategy, purpose)) {
         watching.onNews(news);
         return;
@@ -97,6 +101,7 @@ async function run(engine: Tandem, { asked, tools, before, consent, sandbox, sig
     },
     onStep: (step) => {
       tally.stepped(step);
+      calls.clear();
       aside = "";
       // The model's words were on the way to a call, and are kept with the step.
       const last = step.kind === "model" && isReply(strategy, step.purpose) && !step.calls;
@@ -153,6 +158,27 @@ function recordOf(step: AgentStep, is_reply: boolean): StepRecord {
     approved: step.approved ?? null,
     foreign: step.taint.foreign,
   };
+}
+
+/** The calls of a reply in the making, as far as they are written. */
+class Calls {
+  readonly #written = new Map<number, { name: string; given: string }>();
+
+  /** What is being called, where a piece of a stream says more of that. */
+  heard({ choices }: ChatCompletionChunk): Doing | undefined {
+    const deltas = choices[0]?.delta.tool_calls ?? [];
+    for (const { index, function: said } of deltas) {
+      const { name, given } = this.#written.get(index) ?? { name: "", given: "" };
+      this.#written.set(index, { name: name + (said.name ?? ""), given: given + said.arguments });
+    }
+    if (deltas.length === 0) return undefined;
+    const written = [...this.#written.values()];
+    return { what: `calling ${written.map(({ name }) => name).join(", ")}`, text: written.map(({ given }) => given).join("\n"), verbatim: true };
+  }
+
+  clear(): void {
+    this.#written.clear();
+  }
 }
 
 /** What all the questions to the model took together. */

@@ -3,15 +3,11 @@ import type { AgentEnding, RequestCard } from "tandem-llm";
 import type { RunRecord, StepRecord } from "../store/records.ts";
 import type { Strategy } from "../settings/settings.ts";
 
-export const STRATEGIES: readonly { strategy: Strategy; name: string; about: string }[] = [
-  { strategy: "tools", name: "As it goes", about: "The model uses a tool when it wants one, and reads what it found." },
-  { strategy: "react", name: "Step by step", about: "It writes down what it thinks, does one thing, looks at what came of it, and goes on (ReAct)." },
-  {
-    strategy: "rewoo",
-    name: "Plan first",
-    about: "The whole plan is shown, and nothing is called before you approve it (ReWOO).",
-  },
-];
+export const WAYS: Record<Strategy, { name: string; about: string }> = {
+  tools: { name: "As it goes", about: "The model uses a tool when it wants one, and reads what it found." },
+  react: { name: "Step by step", about: "It writes down what it thinks, does one thing, looks at what came of it, and goes on (ReAct)." },
+  rewoo: { name: "Plan first", about: "The whole plan is shown, and nothing is called before you approve it (ReWOO)." },
+};
 
 export const REASONS: Record<RequestCard["reasons"][number], string> = {
   not_yet_allowed: "This tool has not been allowed to connect there yet.",

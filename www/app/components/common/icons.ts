@@ -10,6 +10,7 @@ export const SHAPES = {
   edit: "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
   bin: "M4 6h12M8 6V4h4v2M6 6l1 10h6l1-10",
   tokens: "M3 6h4M9 6h8M3 10h7M12 10h5M3 14h3M8 14h9",
+  source: "M7 6l-4 4 4 4M13 6l4 4-4 4",
   left: "M12 5l-5 5 5 5",
   right: "M8 5l5 5-5 5",
   down: "M5 8l5 5 5-5",
