@@ -1,16 +1,25 @@
 /**
  * The pair that ships, in Chromium, on the questions of agent_prompts.json by every
- * strategy. Run it from www/, where Playwright is, against a page that is served:
+ * strategy. It builds the library's test page around the engine in `www/lib/wasm` (`cargo xtask
+ * serve` makes it) and the pair in `models/`, and serves that:
  *
- *     cp ../tests/measure/agents.mjs . && node agents.mjs http://127.0.0.1:8123/ [LIMIT]
+ *     TANDEM_CHROMIUM=/usr/bin/chromium node tests/measure/agents.mjs [LIMIT]
  *
  * The tools are the page's own; each question knows what its tool says.
  */
 import { readFileSync } from "node:fs";
-import { chromium } from "@playwright/test";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 
-const [url = "http://127.0.0.1:8123/", limit = "60"] = process.argv.slice(2);
-const all = JSON.parse(readFileSync(new URL("../tests/measure/agent_prompts.json", `file://${process.cwd()}/`), "utf8"));
+const www = fileURLToPath(new URL("../../www/", import.meta.url));
+const { resolve } = createRequire(`${www}package.json`);
+const { default: { chromium } } = await import(resolve("@playwright/test"));
+const { build, preview } = await import(resolve("vite"));
+await build({ root: `${www}testing`, configFile: `${www}vite.testing.config.ts`, logLevel: "error" });
+const server = await preview({ root: www, configFile: false, logLevel: "error", build: { outDir: "dist" }, preview: { port: 0, host: "127.0.0.1" } });
+const url = server.resolvedUrls.local[0];
+const [limit = "60"] = process.argv.slice(2);
+const all = JSON.parse(readFileSync(new URL("agent_prompts.json", import.meta.url), "utf8"));
 // A smaller limit takes as many of each tool.
 const every = Math.max(1, Math.round(all.length / Number(limit)));
 const prompts = all.filter((_, i) => i % every === 0);
@@ -84,3 +93,4 @@ for (const strategy of ["tools", "react", "rewoo"]) {
   console.log(JSON.stringify({ strategy, ...found }));
 }
 await browser.close();
+await server.close();
