@@ -33,11 +33,13 @@ test("open, read one line, ask, see it go faster, ask for the weather, approve, 
       : { current: { temperature_2m: 4.2, relative_humidity_2m: 81, weather_code: 61, wind_speed_10m: 12.1 } };
     return route.fulfill({ json, headers: { "Access-Control-Allow-Origin": "*" } });
   });
-  // A model that draws by chance is held to nothing; nor is a planner, which guesses only where that pays.
-  await page.addInitScript(() => {
+  // A model that draws by chance is held to nothing; nor is a planner, which guesses only where that
+  // pays. Pictures show what the planner, which everybody has, makes of it.
+  const speculation = PICTURES ? "auto" : "fixed";
+  await page.addInitScript((speculation) => {
     // The sandbox's frames have no storage.
-    if (window === window.top) localStorage.setItem("tandem-preferences", JSON.stringify({ usual: { temperature: 0, repetition_penalty: 1, speculation: "fixed" } }));
-  });
+    if (window === window.top) localStorage.setItem("tandem-preferences", JSON.stringify({ usual: { temperature: 0, repetition_penalty: 1, speculation } }));
+  }, speculation);
   await page.setViewportSize({ width: 1440, height: 900 });
 
   await openPage(page);
