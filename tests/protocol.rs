@@ -288,6 +288,7 @@ fn answers_of_our_own_have_the_same_fields() {
         architecture: String::new(),
         n_parameters: 0,
         device: String::new(),
+        threads: 0,
         context_tokens: 0,
         draft: None,
         has_chat_template: false,

@@ -1,5 +1,5 @@
 /** The bundlers that the package is tried with, as a person would call them. */
-import { cp, mkdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /** What somebody's first page says. */
@@ -12,6 +12,7 @@ const stream = await engine.chat.completions.create({
   stream: true,
 });
 for await (const chunk of stream) document.body.append(chunk.choices[0]?.delta.content ?? "");
+document.documentElement.dataset.threads = engine.capabilities.threads;
 document.title = "done";
 `;
 
@@ -63,7 +64,8 @@ export async function bundle(bundler: Bundler, folder: string): Promise<string> 
         logLevel: "error",
       });
       const installed = join(folder, "node_modules/tandem-llm");
-      await cp(join(installed, "dist/wasm/tandem_bg.wasm"), join(js, "wasm/tandem_bg.wasm"));
+      const wasm = (await readdir(join(installed, "dist/wasm"))).filter((name) => name.endsWith("_bg.wasm"));
+      for (const name of wasm) await cp(join(installed, "dist/wasm", name), join(js, "wasm", name));
       await cp(join(installed, "models"), join(out, "models"), { recursive: true });
       await writeFile(join(out, "index.html"), html("./js/main.js"));
       return out;

@@ -144,19 +144,30 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-async function sendFile(folder: string, path: string, response: ServerResponse): Promise<void> {
+/** What makes a page cross-origin isolated. */
+const ISOLATING = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+  "cross-origin-resource-policy": "same-origin",
+};
+
+async function sendFile(folder: string, path: string, isolated: boolean, response: ServerResponse): Promise<void> {
   const file = join(folder, normalize(path.endsWith("/") ? `${path}index.html` : path));
   try {
     const bytes = await readFile(file);
-    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(bytes);
+    const type = TYPES[extname(file)] ?? "application/octet-stream";
+    response.writeHead(200, { "content-type": type, ...(isolated ? ISOLATING : {}) }).end(bytes);
   } catch {
     response.writeHead(404).end();
   }
 }
 
-/** A plain server of a folder, without a header that promises anything. */
-export async function serveFolder(folder: string): Promise<{ url: string; stop: () => void }> {
-  const server = createServer((request, response) => void sendFile(folder, new URL(request.url ?? "/", "http://a").pathname, response));
+/** A plain server of a folder, without a header that promises anything but, where that is
+ * asked for, isolation. */
+export async function serveFolder(folder: string, isolated = false): Promise<{ url: string; stop: () => void }> {
+  const server = createServer((request, response) => {
+    void sendFile(folder, new URL(request.url ?? "/", "http://a").pathname, isolated, response);
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, stop: () => void server.close() };
 }

@@ -11,6 +11,12 @@ export { GOOD, HostileServer, serveFolder, type Evil } from "./hostile.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 
+/** Whether the engine was built with threads too. */
+export function builtWithThreads(): boolean {
+  const module = join(ROOT, "www/lib/wasm/threaded.js");
+  return existsSync(module) && readFileSync(module, "utf8").includes("tandem_threads");
+}
+
 /** The folder that is served. */
 export const SITE = join(ROOT, "www/dist");
 

@@ -211,6 +211,12 @@ pub trait Executor {
     /// How many tokens a cache can hold.
     fn capacity_tokens(&self) -> usize;
 
+    /// On how many of the processor's threads passes are computed; 1 where the processor
+    /// only waits for them.
+    fn n_threads(&self) -> usize {
+        1
+    }
+
     /// Forgets everything after the first `len` tokens. Costs nothing.
     fn truncate(&mut self, cache: CacheId, len: usize);
 

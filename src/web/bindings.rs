@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::engine::{Options, Request, load, moment};
+use super::engine::{Options, Request, Threads, load, moment};
 use super::source::{Listener, Place};
 use super::value::{from_js, thrown, to_js};
 use crate::chat::openai::{Capabilities, Service};
@@ -32,7 +32,8 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Loads a model, telling `on_progress` of every read.
+    /// Loads a model, telling `on_progress` of every read. `start_threads` answers how many
+    /// threads a model may use, should the processor compute.
     ///
     /// # Errors
     /// Throws an `Error` with the engine's `code`.
@@ -42,6 +43,8 @@ impl Engine {
         #[wasm_bindgen(unchecked_param_type = "LoadOptions")] options: JsValue,
         #[wasm_bindgen(unchecked_param_type = "(progress: ReadProgress) => void")]
         on_progress: Function,
+        #[wasm_bindgen(unchecked_param_type = "(() => Promise<number>) | undefined")]
+        start_threads: Option<Function>,
     ) -> std::result::Result<Engine, JsValue> {
         let request = Request {
             target: place("target", &target)?,
@@ -55,7 +58,8 @@ impl Engine {
             // A listener that throws is no reason to stop a load.
             let _ = on_progress.call1(&JsValue::NULL, &to_js(progress));
         });
-        let service = load(request, listener)
+        let threads: Threads = Box::new(|| Box::pin(count(start_threads)));
+        let service = load(request, threads, listener)
             .await
             .map_err(|error| thrown(&error))?;
         Ok(Engine { service })
@@ -158,6 +162,19 @@ impl Engine {
     pub fn stats(&self) -> JsValue {
         to_js(&self.service.stats().plain())
     }
+}
+
+/// The answer of `start_threads`; without any there is this one.
+async fn count(start_threads: Option<Function>) -> usize {
+    let Some(started) = start_threads.map(|start| start.call0(&JsValue::NULL)) else {
+        return 1;
+    };
+    let n = match started {
+        Ok(promise) => JsFuture::from(Promise::resolve(&promise)).await,
+        Err(error) => Err(error),
+    };
+    // Without threads it is slower, and nothing else.
+    n.ok().and_then(|n| n.as_f64()).map_or(1, |n| n as usize)
 }
 
 fn read(request: &str) -> Result<Json> {

@@ -14,6 +14,7 @@ use crate::chat::template::LocalTime;
 use crate::error::Result;
 #[cfg(not(feature = "gpu"))]
 use crate::error::{Code, Error};
+use crate::format::LocalFuture;
 
 /// What to load: `LoadRequest` of `www/lib/protocol.ts`.
 pub struct Request {
@@ -53,8 +54,8 @@ pub enum Device {
 ///
 /// # Errors
 /// What each layer reports.
-pub async fn load(request: Request, listener: Listener) -> Result<Service> {
-    let backend = open_backend(request.options.device).await?;
+pub async fn load(request: Request, threads: Threads, listener: Listener) -> Result<Service> {
+    let backend = open_backend(request.options.device, threads).await?;
     let options = LoadOptions {
         context_tokens: request.options.context_tokens,
         memory_budget_bytes: request.options.memory_budget_bytes,
@@ -75,25 +76,37 @@ pub async fn load(request: Request, listener: Listener) -> Result<Service> {
     Ok(Service::new(session))
 }
 
+/// Starts threads, once it is known that the processor computes; answers how many there are.
+pub type Threads = Box<dyn FnOnce() -> LocalFuture<'static, usize>>;
+
+/// The processor, on all the threads there are.
+async fn open_cpu(threads: Threads) -> Box<dyn Backend> {
+    Box::new(CpuBackend {
+        threads: threads().await,
+        spawn: super::threads::spawn,
+        ..CpuBackend::default()
+    })
+}
+
 /// The backend that `device` stands for here.
-async fn open_backend(device: Device) -> Result<Box<dyn Backend>> {
+async fn open_backend(device: Device, threads: Threads) -> Result<Box<dyn Backend>> {
     match device {
-        Device::Cpu => Ok(Box::new(CpuBackend::default())),
+        Device::Cpu => Ok(open_cpu(threads).await),
         #[cfg(feature = "gpu")]
         Device::Auto | Device::Gpu => {
             use crate::backend::gpu::{CacheType, Gpu, GpuBackend, GpuOptions};
             match Gpu::open(&GpuOptions::default()).await {
                 // An emulated GPU is slower than the processor that emulates it.
                 Ok(gpu) if device == Device::Auto && gpu.capabilities().is_software => {
-                    Ok(Box::new(CpuBackend::default()))
+                    Ok(open_cpu(threads).await)
                 }
                 Ok(gpu) => Ok(Box::new(GpuBackend::new(gpu, CacheType::default()))),
-                Err(_) if device == Device::Auto => Ok(Box::new(CpuBackend::default())),
+                Err(_) if device == Device::Auto => Ok(open_cpu(threads).await),
                 Err(error) => Err(error),
             }
         }
         #[cfg(not(feature = "gpu"))]
-        Device::Auto => Ok(Box::new(CpuBackend::default())),
+        Device::Auto => Ok(open_cpu(threads).await),
         #[cfg(not(feature = "gpu"))]
         Device::Gpu => {
             let detail = "this build has no GPU backend";

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 
 use wasm_bindgen::prelude::*;
 
+use crate::backend::cpu::abandon_work;
+
 thread_local! {
     static LISTENER: RefCell<Option<js_sys::Function>> = const { RefCell::new(None) };
 }
@@ -21,11 +23,11 @@ pub fn on_panic(
     std::panic::set_hook(Box::new(|info| {
         console_error_panic_hook::hook(info);
         let message = JsValue::from(info.to_string());
-        LISTENER.with_borrow(|listener| {
-            if let Some(listener) = listener {
-                // Nobody is left to hear of a failure here.
-                let _ = listener.call1(&JsValue::NULL, &message);
-            }
+        LISTENER.with_borrow(|listener| match listener {
+            // Nobody is left to hear of a failure here.
+            Some(listener) => drop(listener.call1(&JsValue::NULL, &message)),
+            // A thread of a pool's: whoever waits for it has a listener.
+            None => abandon_work(info.to_string()),
         });
     }));
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { bundle, BUNDLERS, expect, serveFolder, test as base } from "../../www/page-testing.ts";
+import { builtWithThreads, bundle, BUNDLERS, expect, serveFolder, test as base } from "../../www/page-testing.ts";
 
 const execute = promisify(execFile);
 
@@ -26,13 +26,20 @@ const test = base.extend<{ folder: string }>({
 
 for (const bundler of BUNDLERS) {
   test(`ten lines stream a reply: ${bundler}`, async ({ folder, page }) => {
-    const server = await serveFolder(await bundle(bundler, folder));
-    try {
-      await page.goto(server.url);
-      await expect(page).toHaveTitle("done", { timeout: 120_000 });
-      expect(await page.evaluate(() => document.body.textContent)).toMatch(/\w+ \w+/);
-    } finally {
-      server.stop();
+    const out = await bundle(bundler, folder);
+    // On a page that is isolated too, where the engine takes all of the processor's threads.
+    for (const isolated of [false, true]) {
+      const server = await serveFolder(out, isolated);
+      try {
+        await page.goto(server.url);
+        await expect(page).toHaveTitle("done", { timeout: 120_000 });
+        expect(await page.evaluate(() => document.body.textContent)).toMatch(/\w+ \w+/);
+        const threads = Number(await page.evaluate(() => document.documentElement.dataset["threads"]));
+        const most = Math.min(await page.evaluate(() => navigator.hardwareConcurrency), 8);
+        expect(threads).toBe(isolated && builtWithThreads() ? most : 1);
+      } finally {
+        server.stop();
+      }
     }
   });
 }

@@ -75,6 +75,7 @@ export async function scriptEngine(page: Page, script: Script): Promise<void> {
             architecture: "llama",
             n_parameters: 1e6,
             device: script.device ?? "cpu",
+            threads: 1,
             context_tokens: 2048,
             draft: "scripted-draft",
             has_chat_template: true,

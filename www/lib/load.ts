@@ -3,13 +3,15 @@ import type { LoadRequest } from "./protocol.ts";
 import { PATIENCE } from "./storage/download.ts";
 import { Files } from "./storage/files.ts";
 import { openModel } from "./storage/folder.ts";
+import type { Started } from "./threads.ts";
 import type { LoadProgress, ReadProgress } from "./types.ts";
-import { Engine } from "./wasm/tandem.js";
+import type { Engine } from "./wasm/tandem.js";
 
 /** Files that change while they are read are read again, so often. */
 const MAX_ATTEMPTS = 3;
 
 export async function loadModels(
+  { glue, startThreads }: Started,
   { target, draft, options, storage }: LoadRequest,
   signal: AbortSignal,
   tell: (progress: LoadProgress) => void,
@@ -34,7 +36,7 @@ export async function loadModels(
     try {
       const read = (told: ReadProgress) => progress.read(told);
       const from = draft && (await openModel(draft, files));
-      engine = await Engine.load(await openModel(target, files), from, options, read);
+      engine = await glue.Engine.load(await openModel(target, files), from, options, read, startThreads);
       // What was loaded while it came is only good if all of it turned out right.
       await files.finish();
       return { engine, files };

@@ -133,6 +133,8 @@ export interface Capabilities {
   n_parameters: number;
   /** What computes: `cpu`, or the name of the GPU adapter. */
   device: string;
+  /** On how many of the processor's threads; 1 where the GPU computes. */
+  threads: number;
   /** The context window in use. */
   context_tokens: number;
   /** The small model that guesses ahead, where there is one. */

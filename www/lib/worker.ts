@@ -6,7 +6,8 @@ import { TandemError, toPlain } from "./errors.ts";
 import { loadModels } from "./load.ts";
 import type { AgentReply, AgentRequest, CallName, Calls, FromWorker, ToWorker } from "./protocol.ts";
 import type { Files } from "./storage/files.ts";
-import init, { AgentRun, crash, Engine, on_panic } from "./wasm/tandem.js";
+import { beThread, startEngine, THREAD_NAME, type Started } from "./threads.ts";
+import type { AgentRun, Engine } from "./wasm/tandem.js";
 
 /** Events that may be under way to a page that has not taken them: enough to keep the
  * engine busy, few enough that a reader who stops stops the engine. */
@@ -34,12 +35,13 @@ type Handler<N extends CallName> = (
 let engine: Engine | undefined;
 /** What the engine reads its weights from, again where its device was lost. */
 let files: Files | undefined;
-let ready: Promise<void> | undefined;
+let ready: Promise<Started> | undefined;
 
 /** Starts the wasm module, once. */
-function start(wasmUrl?: string): Promise<void> {
-  ready ??= init({ module_or_path: wasmUrl ?? new URL("./wasm/tandem_bg.wasm", import.meta.url) }).then(() => {
-    on_panic((message: string) => post({ fatal: { code: "internal", message } }));
+function start(wasmUrl?: string): Promise<Started> {
+  ready ??= startEngine(wasmUrl).then((started) => {
+    started.glue.on_panic((message: string) => post({ fatal: { code: "internal", message } }));
+    return started;
   });
   return ready;
 }
@@ -51,11 +53,12 @@ function loaded(): Engine {
 
 const handlers: { [N in CallName]: Handler<N> } = {
   async load(request, job) {
-    await start(request.wasmUrl);
+    const started = await start(request.wasmUrl);
     engine?.free();
     engine = undefined;
     files?.close();
-    ({ engine, files } = await loadModels(request, job.stopped.signal, (progress) => tell(job, progress)));
+    const signal = job.stopped.signal;
+    ({ engine, files } = await loadModels(started, request, signal, (progress) => tell(job, progress)));
     return engine.capabilities();
   },
   chat: (request, job) => loaded().chat(request, (pieces) => pass(job, pieces)),
@@ -67,8 +70,8 @@ const handlers: { [N in CallName]: Handler<N> } = {
   stats: () => loaded().stats(),
   agent,
   async crash() {
-    await start();
-    crash();
+    const { glue } = await start();
+    glue.crash();
     return null;
   },
 };
@@ -78,7 +81,7 @@ let n_runs = 0;
 
 async function agent(request: AgentRequest): Promise<AgentReply> {
   if ("begin" in request || "replay" in request) {
-    await start(request.wasmUrl);
+    const { AgentRun } = (await start(request.wasmUrl)).glue;
     const made = "begin" in request ? new AgentRun(request.begin) : AgentRun.replay(request.replay);
     const run = n_runs++;
     runs.set(run, made);
@@ -121,8 +124,6 @@ async function pass(job: Job, pieces: Calls[CallName]["event"][]): Promise<boole
 function fatal(thrown: unknown): void {
   post({ fatal: toPlain(thrown) });
 }
-self.addEventListener("error", (event) => fatal(event.error ?? event.message));
-self.addEventListener("unhandledrejection", (event) => fatal(event.reason));
 
 /** Resolves in a new task, after the messages that have arrived; `setTimeout` would
  * be held back to 4 ms. */
@@ -167,7 +168,7 @@ function abort(id: number): void {
   }
 }
 
-self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+function receive({ data }: MessageEvent<ToWorker>): void {
   if ("abort" in data) abort(data.id);
   else if ("taken" in data) {
     if (running?.id !== data.id) return;
@@ -180,4 +181,11 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     waiting.push({ ...data, aborted: false, stopped: new AbortController(), untaken: 0, wake: () => undefined });
     void run();
   }
-};
+}
+
+if (self.name === THREAD_NAME) beThread();
+else {
+  self.addEventListener("error", (event) => fatal(event.error ?? event.message));
+  self.addEventListener("unhandledrejection", (event) => fatal(event.reason));
+  self.onmessage = receive;
+}

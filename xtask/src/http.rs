@@ -118,8 +118,8 @@ impl Server {
     }
 }
 
-/// The headers of every answer. Cross-origin isolation gives precise timers and,
-/// later, threads. The policy names everything the page may do: nothing may be
+/// The headers of every answer. Cross-origin isolation gives precise timers and
+/// threads. The policy names everything the page may do: nothing may be
 /// loaded or reached that is not listed, and no frame may hold the page. A
 /// rebound name must not reach the person's own network either.
 pub fn headers(hosts: &[String]) -> String {

@@ -42,13 +42,10 @@ pub fn build(kind: page::Kind) -> Result<PathBuf, Trouble> {
     let mut tsc = tools::npm_program("tsc")?;
     tsc.args(["-p", "lib/tsconfig.package.json", "--outDir"]);
     page::step(tsc.arg(&dist))?;
-    for name in [
-        "tandem.js",
-        "tandem.d.ts",
-        "tandem_bg.wasm",
-        "tandem_bg.wasm.d.ts",
-    ] {
-        copy(&lib.join("wasm").join(name), &dist.join("wasm").join(name))?;
+    for path in files(&lib.join("wasm"))? {
+        if let Some(name) = path.file_name() {
+            copy(&path, &dist.join("wasm").join(name))?;
+        }
     }
     rename_imports(&dist)?;
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
@@ -70,6 +67,20 @@ pub fn build(kind: page::Kind) -> Result<PathBuf, Trouble> {
     page::step(npm.stdout(std::process::Stdio::null()))?;
     let version = manifest["version"].as_str().unwrap_or_default();
     Ok(tools::target_dir().join(format!("package/tandem-llm-{version}.tgz")))
+}
+
+/// The engine's modules, with and without threads, and their types.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let entries = fs::read_dir(folder).map_err(|error| broken(folder, &error))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    // What a build without threads leaves of an earlier one with them is not the package's.
+    let threaded = fs::read_to_string(folder.join("threaded.js")).unwrap_or_default();
+    let threads = threaded.contains("tandem_threads");
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && (threads || !name.starts_with("tandem_threads"))
+    });
+    Ok(files)
 }
 
 /// What publint and are-the-types-wrong say of the package that was built.

@@ -81,33 +81,109 @@ pub fn library(kind: Kind) -> Result<PathBuf, Trouble> {
     Ok(out)
 }
 
-/// `www/lib/wasm`: the engine and its bindings.
+/// `www/lib/wasm`: the engine and its bindings; and for what ships, where the sources of
+/// Rust's standard library are here, once more with threads.
 ///
 /// # Errors
 /// As [`build`].
 pub fn wasm(kind: Kind) -> Result<(), Trouble> {
     tools::wasm_target()?;
-    let bindgen = tools::wasm_bindgen()?;
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--release", "--lib", "--package", "tandem"])
-        .args(["--target", "wasm32-unknown-unknown"])
-        .current_dir(tools::root());
+    cargo.args(BUILD).current_dir(tools::root());
     step(&mut cargo)?;
-    let built = tools::target_dir().join("wasm32-unknown-unknown/release/tandem.wasm");
+    let built = tools::target_dir().join(BUILT);
+    bindings(kind, &built, "tandem", &[])?;
+    let threads = match kind {
+        Kind::Dev => false,
+        Kind::Release if tools::standard_library() => true,
+        Kind::Release => {
+            eprintln!(
+                "note: no build with threads, which `rustup component add rust-src` makes possible"
+            );
+            false
+        }
+    };
+    if threads {
+        // The standard library that comes with Rust is built for one thread. It takes an
+        // unstable switch of cargo's to build it for several, whichever toolchain this is.
+        let folder = tools::target_dir().join("threads");
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(BUILD)
+            .args(["-Z", "build-std=std,panic_abort", "--target-dir"])
+            .arg(&folder)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", THREADED_FLAGS.join(" "))
+            .current_dir(tools::root());
+        step(&mut cargo)?;
+        let built = folder.join(BUILT);
+        bindings(kind, &built, "tandem_threads", &["--enable-threads"])?;
+    }
+    let module = match threads {
+        true => THREADED_MODULE,
+        false => "export const threaded = undefined;\n",
+    };
     let out = tools::root().join("www/lib/wasm");
-    let engine = out.join("tandem_bg.wasm");
+    write_if_new(&out.join("threaded.js"), module)?;
+    write_if_new(&out.join("threaded.d.ts"), THREADED_TYPES)
+}
+
+/// What cargo is asked for.
+const BUILD: &[&str] = &[
+    "build",
+    "--release",
+    "--lib",
+    "--package",
+    "tandem",
+    "--target",
+    "wasm32-unknown-unknown",
+];
+/// Where it puts that, below its target folder.
+const BUILT: &str = "wasm32-unknown-unknown/release/tandem.wasm";
+
+/// Memory that several instances share, up to all that 32 bits address, and what
+/// wasm-bindgen needs to give each a stack and variables of its own.
+const THREADED_FLAGS: &[&str] = &[
+    "-Ctarget-feature=+simd128,+atomics,+bulk-memory,+mutable-globals",
+    "-Clink-arg=--shared-memory",
+    "-Clink-arg=--import-memory",
+    "-Clink-arg=--max-memory=4294967296",
+    "-Clink-arg=--export=__heap_base",
+    "-Clink-arg=--export=__wasm_init_tls",
+    "-Clink-arg=--export=__tls_size",
+    "-Clink-arg=--export=__tls_align",
+    "-Clink-arg=--export=__tls_base",
+];
+
+const THREADED_MODULE: &str = "\
+import * as glue from \"./tandem_threads.js\";
+export const threaded = {
+  glue,
+  wasmUrl: () => new URL(\"./tandem_threads_bg.wasm\", import.meta.url),
+};
+";
+
+/// Undefined where there was nothing to build it with.
+const THREADED_TYPES: &str = "\
+export declare const threaded: { glue: typeof import(\"./tandem.js\"); wasmUrl(): URL } | undefined;
+";
+
+/// Bindings, and the engine that goes with them, made from cargo's output.
+fn bindings(kind: Kind, built: &Path, name: &str, optimise_for: &[&str]) -> Result<(), Trouble> {
+    let bindgen = tools::wasm_bindgen()?;
+    let out = tools::root().join("www/lib/wasm");
+    let engine = out.join(format!("{name}_bg.wasm"));
     // Says which cargo output, and how optimised, the bindings were made from.
-    let stamp = out.join(".from");
-    let from = format!("{kind:?} {:?}", modified(&built));
+    let stamp = out.join(format!(".{name}-from"));
+    let from = format!("{kind:?} {:?}", modified(built));
     if engine.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == from) {
         return Ok(());
     }
     let mut bindings = Command::new(bindgen);
     bindings
-        .args(["--target", "web", "--out-name", "tandem", "--out-dir"])
+        .args(["--target", "web", "--out-name", name, "--out-dir"])
         .arg(&out)
-        .arg(&built);
+        .arg(built);
     step(&mut bindings)?;
     if kind == Kind::Release {
         let mut optimise = tools::npm_program("wasm-opt")?;
@@ -115,12 +191,22 @@ pub fn wasm(kind: Kind) -> Result<(), Trouble> {
             .args(["-O3", "--enable-simd", "--enable-bulk-memory"])
             .args(["--enable-nontrapping-float-to-int", "--enable-sign-ext"])
             .args(["--enable-mutable-globals", "--enable-reference-types"])
-            .args(["--enable-multivalue", "-o"])
+            .arg("--enable-multivalue")
+            .args(optimise_for)
+            .arg("-o")
             .arg(&engine)
             .arg(&engine);
         step(&mut optimise)?;
     }
     fs::write(&stamp, from).map_err(|error| broken(&stamp.display().to_string(), &error))
+}
+
+/// A file that says what it said keeps its age: what is built from it need not be again.
+fn write_if_new(path: &Path, text: &str) -> Result<(), Trouble> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).map_err(|error| broken(&path.display().to_string(), &error))
 }
 
 /// Runs one step of a build; its errors are shown as they come.

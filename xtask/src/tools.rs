@@ -121,6 +121,13 @@ pub fn wasm_target() -> Result<(), Trouble> {
     set_up("rust", &mut add, "run it where there is a network")
 }
 
+/// Whether the sources of Rust's standard library are here.
+pub fn standard_library() -> bool {
+    let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]));
+    let library = "lib/rustlib/src/rust/library/std/Cargo.toml";
+    sysroot.is_some_and(|sysroot| Path::new(&sysroot).join(library).is_file())
+}
+
 /// The version of a package in Cargo.lock.
 fn locked_version(package: &str) -> Result<String, Trouble> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap_or_default();

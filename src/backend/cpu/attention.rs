@@ -332,6 +332,7 @@ mod tests {
     use super::super::testing::noise;
     use super::*;
     use crate::backend::Rows;
+    use crate::backend::cpu::pool::spawn_thread;
 
     const HEADS: Heads = Heads {
         n_heads: 6,
@@ -369,7 +370,12 @@ mod tests {
             cache: &cache,
         };
         let mut out = vec![f32::NAN; n_rows * out_width];
-        attention(&mut Compute::new(n_threads), &input, &mut out, out_width);
+        attention(
+            &mut Compute::new(n_threads, spawn_thread),
+            &input,
+            &mut out,
+            out_width,
+        );
         let rows = out.chunks(out_width).map(|row| &row[..WIDTH]);
         rows.collect::<Vec<_>>().concat()
     }

@@ -2,7 +2,7 @@
 
 use super::kernels::{BLOCK, Block, Columns, GROUP, Lanes, Processor, Work};
 use super::pack::Packed;
-use super::pool::Pool;
+use super::pool::{Pool, Spawn};
 
 /// A processor, threads and scratch.
 pub struct Compute {
@@ -18,16 +18,11 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// The best that this processor has, on `n_threads`.
-    pub fn new(n_threads: usize) -> Self {
-        Self::on(Processor::best(), n_threads)
-    }
-
-    /// A chosen processor.
-    pub fn on(processor: Processor, n_threads: usize) -> Self {
+    /// The best that this processor has, on `n_threads` of those that `spawn` finds.
+    pub fn new(n_threads: usize, spawn: Spawn) -> Self {
         Self {
-            processor,
-            pool: Pool::new(n_threads),
+            processor: Processor::best(),
+            pool: Pool::new(n_threads, spawn),
             row: Vec::new(),
             floats: Vec::new(),
             blocks: Vec::new(),

@@ -50,6 +50,7 @@ use attention::Scores;
 use cache::Caches;
 use compute::Compute;
 use ops::Workspace;
+pub use pool::{Job, Spawn, abandon_work, spawn_thread};
 use rope::{QkNorms, Turns};
 use visible::Visible;
 use weights::Weight;
@@ -63,12 +64,14 @@ use crate::format::{LocalFuture, TensorTable};
 const ESTIMATED_ROWS: u64 = 128;
 
 /// The processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct CpuBackend {
     /// Threads that an executor computes on, the caller's included; 0 counts as 1.
-    /// Those that cannot be started (in WebAssembly none can) are done without. They
-    /// change how long a pass takes and nothing else.
+    /// Those that cannot be had are done without. They change how long a pass takes and
+    /// nothing else.
     pub threads: usize,
+    /// Where threads come from. WebAssembly starts none: there a page hands them over.
+    pub spawn: Spawn,
     /// Rounds no activation, on one thread and several times slower: the reference.
     pub exact: bool,
 }
@@ -79,6 +82,7 @@ impl Default for CpuBackend {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            spawn: spawn_thread,
             exact: false,
         }
     }
@@ -149,7 +153,7 @@ impl CpuExecutor {
         });
         let rope_of_op = rope_of_op.collect();
         Ok(Self {
-            workspace: Workspace::new(weights, Compute::new(n_threads)),
+            workspace: Workspace::new(weights, Compute::new(n_threads, backend.spawn)),
             ropes,
             rope_of_op,
             caches,
@@ -320,6 +324,10 @@ impl Executor for CpuExecutor {
 
     fn capacity_tokens(&self) -> usize {
         self.caches.capacity()
+    }
+
+    fn n_threads(&self) -> usize {
+        self.workspace.compute.pool.n_threads()
     }
 
     fn truncate(&mut self, cache: CacheId, len: usize) {

@@ -1,9 +1,10 @@
 //! Threads that share out pieces of a slice.
 //!
 //! Who computes a piece, and when, changes nothing about it: results do not depend on
-//! how many threads there are. Where a thread cannot be started (WebAssembly without
+//! how many threads there are. Where a thread cannot be had (WebAssembly without
 //! threads, a process at its limit) there is simply one fewer.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,11 +16,37 @@ const SPINS: usize = 2_000;
 /// What a panic carries.
 type Payload = Box<dyn std::any::Any + Send>;
 
+/// What a thread is to do: serve a pool until it is over.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Has a thread do a job; false where none can be had.
+pub type Spawn = fn(Job) -> bool;
+
+/// Starts a thread of the operating system's.
+pub fn spawn_thread(job: Job) -> bool {
+    let builder = std::thread::Builder::new().name("tandem-cpu".to_string());
+    builder.spawn(job).is_ok()
+}
+
 /// Threads that wait for work, besides the one that asks for it.
 pub struct Pool {
     shared: Arc<Shared>,
     n_threads: usize,
-    workers: Vec<std::thread::JoinHandle<()>>,
+}
+
+thread_local! {
+    /// The pool that this thread serves.
+    static SERVED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// Takes a thread out of the work that it is at, and has whoever waits for it panic in its
+/// place: for a thread that is about to end without unwinding, as in WebAssembly.
+pub fn abandon_work(message: String) {
+    let Some(shared) = SERVED.take() else { return };
+    let mut state = shared.lock();
+    state.n_busy = state.n_busy.saturating_sub(1);
+    state.panic = Some(Box::new(message));
+    shared.is_done.notify_all();
 }
 
 /// A closure of the thread that waits for it to be done.
@@ -59,8 +86,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a worker does all its life.
-    fn serve(&self) {
+    /// What a worker does until the pool is over.
+    fn serve(self: &Arc<Self>) {
+        SERVED.set(Some(Arc::clone(self)));
+        self.look_for_work();
+        SERVED.set(None);
+    }
+
+    fn look_for_work(&self) {
         let mut seen = 0;
         loop {
             for _ in 0..SPINS {
@@ -112,19 +145,22 @@ impl Drop for Running<'_> {
 
 impl Pool {
     /// Of `n_threads`, this one included; 0 counts as 1.
-    pub fn new(n_threads: usize) -> Self {
+    pub fn new(n_threads: usize, spawn: Spawn) -> Self {
         let shared = Arc::new(Shared::default());
-        let spawn = |_| {
+        let serves = |_: &usize| {
             let shared = Arc::clone(&shared);
-            let builder = std::thread::Builder::new().name("tandem-cpu".to_string());
-            builder.spawn(move || shared.serve()).ok()
+            spawn(Box::new(move || shared.serve()))
         };
-        let workers: Vec<_> = (1..n_threads).map_while(spawn).collect();
+        let n_workers = (1..n_threads).take_while(serves).count();
         Self {
-            n_threads: workers.len() + 1,
+            n_threads: n_workers + 1,
             shared,
-            workers,
         }
+    }
+
+    /// How many threads there are, the caller's included.
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
     }
 
     /// How many of `n` units, of so many products each, a piece had best hold: some
@@ -149,7 +185,7 @@ impl Pool {
     ) {
         let n = n.max(1);
         let n_chunks = data.len().div_ceil(n);
-        if self.workers.is_empty() || n_chunks <= 1 {
+        if self.n_threads == 1 || n_chunks <= 1 {
             data.chunks_mut(n).enumerate().for_each(|(i, c)| f(i, c));
             return;
         }
@@ -208,13 +244,10 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
-        // Those who spin look at the lock next; those who sleep are woken.
+        // Those who spin look at the lock next; those who sleep are woken. Nobody waits for
+        // them: what they share is theirs as well.
         self.shared.turn.fetch_add(1, Ordering::Release);
         self.shared.has_work.notify_all();
-        for worker in self.workers.drain(..) {
-            // Workers do not panic: they hand on what they catch.
-            let _ = worker.join();
-        }
     }
 }
 
@@ -231,7 +264,7 @@ mod tests {
     #[test]
     fn every_piece_is_done_once_however_many_threads() {
         for n_threads in [0, 1, 2, 5] {
-            let mut pool = Pool::new(n_threads);
+            let mut pool = Pool::new(n_threads, spawn_thread);
             for (len, n) in [(0, 4), (1, 4), (4, 4), (1000, 3), (1000, 0), (7, 100)] {
                 for _ in 0..50 {
                     let mut data: Vec<usize> = vec![0; len];
@@ -249,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_goes_on() {
-        let mut pool = Pool::new(3);
+        let mut pool = Pool::new(3, spawn_thread);
         for culprit in 0..64 {
             let mut data = vec![0u32; 64];
             let attempt = catch_unwind(AssertUnwindSafe(|| {
@@ -263,5 +296,73 @@ mod tests {
             pool.chunks(&mut data, 1, |i, chunk| chunk[0] = i as u32);
             assert_eq!(data, (0..64).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn threads_that_cannot_be_had_are_done_without() {
+        use std::sync::atomic::AtomicUsize;
+        static LEFT: AtomicUsize = AtomicUsize::new(1);
+        let one = |job: Job| {
+            let left =
+                LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            left.is_ok() && spawn_thread(job)
+        };
+        assert_eq!(Pool::new(5, one).n_threads, 2);
+        let mut alone = Pool::new(5, one);
+        assert_eq!(alone.n_threads, 1);
+        let mut data = vec![0_u32; 64];
+        alone.chunks(&mut data, 1, |i, chunk| chunk[0] = i as u32);
+        assert_eq!(data, (0..64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_pool_that_is_over_gives_its_threads_back() {
+        static N_ALIVE: AtomicUsize = AtomicUsize::new(0);
+        let counted = |job: Job| {
+            N_ALIVE.fetch_add(1, Ordering::SeqCst);
+            spawn_thread(Box::new(move || {
+                job();
+                N_ALIVE.fetch_sub(1, Ordering::SeqCst);
+            }))
+        };
+        for _ in 0..3 {
+            let mut pool = Pool::new(4, counted);
+            pool.chunks(&mut [0_u32; 64], 1, |i, chunk| chunk[0] = i as u32);
+            drop(pool);
+        }
+        let start = std::time::Instant::now();
+        while N_ALIVE.load(Ordering::SeqCst) > 0 {
+            assert!(start.elapsed().as_secs() < 30, "a thread serves nobody");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_gives_up_hands_its_panic_to_who_waits() {
+        let mut pool = Pool::new(2, spawn_thread);
+        let here = std::thread::current().id();
+        let mut caught = false;
+        // The other thread may be late for the work; then there is none to give up.
+        for _ in 0..1000 {
+            let mut data = vec![0_u32; 64];
+            let attempt = catch_unwind(AssertUnwindSafe(|| {
+                pool.chunks(&mut data, 1, |_, _| {
+                    if std::thread::current().id() != here {
+                        abandon_work("out of luck".to_string());
+                        // As good as ended: it is never counted again.
+                        loop {
+                            std::thread::park();
+                        }
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                });
+            }));
+            if let Err(payload) = attempt {
+                assert_eq!(payload.downcast_ref::<String>().unwrap(), "out of luck");
+                caught = true;
+                break;
+            }
+        }
+        assert!(caught);
     }
 }

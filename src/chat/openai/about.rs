@@ -22,6 +22,8 @@ pub struct Capabilities {
     pub n_parameters: u64,
     /// What computes: `cpu`, or the name of the GPU adapter.
     pub device: String,
+    /// On how many of the processor's threads; 1 where the GPU computes.
+    pub threads: usize,
     /// The context window in use.
     pub context_tokens: usize,
     /// The model that guesses ahead, where there is one.
@@ -56,6 +58,7 @@ impl Capabilities {
             architecture: target.model.spec.architecture.to_string(),
             n_parameters: target.model.n_parameters(),
             device: target.device.clone(),
+            threads: target.n_threads(),
             context_tokens: target.context_tokens(),
             draft: session.draft().map(|draft| draft.name.clone()),
             has_chat_template: target.template.source() == TemplateSource::Checkpoint,

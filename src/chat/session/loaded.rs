@@ -90,6 +90,11 @@ impl LoadedModel {
         self.executor.capacity_tokens()
     }
 
+    /// On how many of the processor's threads; 1 where something else computes.
+    pub fn n_threads(&self) -> usize {
+        self.executor.n_threads()
+    }
+
     /// What computes it.
     pub fn executor(&mut self) -> &mut dyn Executor {
         self.executor.as_mut()

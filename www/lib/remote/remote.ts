@@ -87,6 +87,7 @@ export class Remote implements Transport {
       architecture: "",
       n_parameters: number(meta["n_params"]),
       device: new URL(this.#base).host,
+      threads: 1,
       context_tokens: number(about["max_model_len"], about["context_length"], meta["n_ctx"], meta["n_ctx_train"]),
       draft: null,
       has_chat_template: true,
