@@ -5,7 +5,7 @@ import globals from "globals";
 import ts from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/", "lib/wasm/", "test-results/", "bench/node_modules/"] },
+  { ignores: ["dist/", "lib/wasm/", "lib/threaded.js", "test-results/", "bench/node_modules/"] },
   js.configs.recommended,
   ts.configs.strictTypeChecked,
   svelte.configs.recommended,

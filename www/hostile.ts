@@ -85,7 +85,7 @@ export class HostileServer {
       else response.writeHead(404).end();
       return;
     }
-    await sendFile(SITE, path, response);
+    await sendFile(SITE, path, false, response);
   }
 
   async #file(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -156,17 +156,24 @@ async function sendFile(folder: string, path: string, isolated: boolean, respons
   try {
     const bytes = await readFile(file);
     const type = TYPES[extname(file)] ?? "application/octet-stream";
-    response.writeHead(200, { "content-type": type, ...(isolated ? ISOLATING : {}) }).end(bytes);
+    const headers = { "content-type": type, "cache-control": "no-store", ...(isolated ? ISOLATING : {}) };
+    response.writeHead(200, headers).end(bytes);
   } catch {
     response.writeHead(404).end();
   }
 }
 
 /** A plain server of a folder, without a header that promises anything but, where that is
- * asked for, isolation. */
-export async function serveFolder(folder: string, isolated = false): Promise<{ url: string; stop: () => void }> {
+ * asked for, isolation. What `sends` refuses is not there. */
+export async function serveFolder(
+  folder: string,
+  isolated = false,
+  sends: (path: string) => boolean = () => true,
+): Promise<{ url: string; stop: () => void }> {
   const server = createServer((request, response) => {
-    void sendFile(folder, new URL(request.url ?? "/", "http://a").pathname, isolated, response);
+    const path = new URL(request.url ?? "/", "http://a").pathname;
+    if (sends(path)) void sendFile(folder, path, isolated, response);
+    else response.writeHead(404).end();
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, stop: () => void server.close() };

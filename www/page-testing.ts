@@ -13,7 +13,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 
 /** Whether the engine was built with threads too. */
 export function builtWithThreads(): boolean {
-  const module = join(ROOT, "www/lib/wasm/threaded.js");
+  const module = join(ROOT, "www/lib/threaded.js");
   return existsSync(module) && readFileSync(module, "utf8").includes("tandem_threads");
 }
 

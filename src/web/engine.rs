@@ -83,7 +83,7 @@ pub type Threads = Box<dyn FnOnce() -> LocalFuture<'static, usize>>;
 async fn open_cpu(threads: Threads) -> Box<dyn Backend> {
     Box::new(CpuBackend {
         threads: threads().await,
-        spawn: super::threads::spawn,
+        spawn: super::threads::SPAWN,
         ..CpuBackend::default()
     })
 }

@@ -35,8 +35,8 @@ for (const bundler of BUNDLERS) {
         await expect(page).toHaveTitle("done", { timeout: 120_000 });
         expect(await page.evaluate(() => document.body.textContent)).toMatch(/\w+ \w+/);
         const threads = Number(await page.evaluate(() => document.documentElement.dataset["threads"]));
-        const most = Math.min(await page.evaluate(() => navigator.hardwareConcurrency), 8);
-        expect(threads).toBe(isolated && builtWithThreads() ? most : 1);
+        const cores = await page.evaluate(() => navigator.hardwareConcurrency);
+        expect(threads > 1).toBe(isolated && builtWithThreads() && cores > 1);
       } finally {
         server.stop();
       }

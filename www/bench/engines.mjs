@@ -4,8 +4,9 @@ const wllama = { adapter: 'wllama', where: 'page', format: 'gguf' };
 const transformers = { adapter: 'transformers', where: 'worker', format: 'onnx' };
 
 export const ENGINES = [
-  { name: 'tandem, CPU', ...tandem, device: 'cpu', speculation: 'off', threads: 1 },
-  { name: 'tandem, CPU, speculative', ...tandem, device: 'cpu', speculation: 'auto', threads: 1, needs_draft: true },
+  { name: 'tandem, CPU, 1 thread', ...tandem, device: 'cpu', speculation: 'off', threads: 1 },
+  { name: 'tandem, CPU, 2 threads', ...tandem, device: 'cpu', speculation: 'off', threads: 2 },
+  { name: 'tandem, CPU, speculative, 2 threads', ...tandem, device: 'cpu', speculation: 'auto', threads: 2, needs_draft: true },
   { name: 'wllama, 1 thread', ...wllama, threads: 1 },
   { name: 'wllama, 2 threads', ...wllama, threads: 2 },
   { name: 'transformers.js, wasm, 1 thread', ...transformers, device: 'wasm', threads: 1 },

@@ -115,7 +115,7 @@ export class Tandem {
    * @throws {TandemError} with the engine's `code`; `aborted` where the signal said so.
    */
   static async load(options: LoadOptions = {}): Promise<Tandem> {
-    const { device = "auto", contextTokens, memoryBudgetBytes, onProgress, signal, wasmUrl } = options;
+    const { device = "auto", contextTokens, memoryBudgetBytes, onProgress, signal, threads, wasmUrl } = options;
     if (signal?.aborted) throw new TandemError("aborted", "stopped before it began");
     const { target, draft } = options.target
       ? { target: options.target, draft: options.draft }
@@ -136,6 +136,7 @@ export class Tandem {
           ...(memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes }),
         },
       };
+      if (threads !== undefined) request.threads = threads;
       if (draft) request.draft = placeOf(draft);
       if (wasmUrl !== undefined) {
         // As any address of the page's: a worker would resolve it against its own.

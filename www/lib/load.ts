@@ -35,8 +35,9 @@ export async function loadModels(
     let engine: Engine | undefined;
     try {
       const read = (told: ReadProgress) => progress.read(told);
+      const threads = startThreads && (() => startThreads(draft ? 2 : 1));
       const from = draft && (await openModel(draft, files));
-      engine = await glue.Engine.load(await openModel(target, files), from, options, read, startThreads);
+      engine = await glue.Engine.load(await openModel(target, files), from, options, read, threads);
       // What was loaded while it came is only good if all of it turned out right.
       await files.finish();
       return { engine, files };

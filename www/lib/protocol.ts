@@ -39,8 +39,8 @@ export interface Calls {
   /** A run of an agent: what happens goes in, what is to be done comes out. Answered at
    * once, whatever else is under way. */
   agent: { request: AgentRequest; reply: AgentReply; event: never };
-  /** Panics: there to test that the page survives it. */
-  crash: { request: null; reply: null; event: never };
+  /** Panics, here or on another thread: there to test that the page survives it. */
+  crash: { request: null | "thread"; reply: null; event: never };
 }
 
 export type CallName = keyof Calls;
@@ -59,6 +59,8 @@ export interface LoadRequest {
   storage: StorageOptions;
   /** Where the engine is, if not beside the worker. */
   wasmUrl?: string;
+  /** The most threads to compute on. */
+  threads?: number;
 }
 
 /** Something about a run; texts are JSON, the words of `src/agent/run`. */

@@ -91,6 +91,10 @@ export interface LoadOptions {
   contextTokens?: number;
   /** Refuses to load what needs more memory (`out_of_memory`). */
   memoryBudgetBytes?: number;
+  /** The most of the processor's threads to compute on, where it computes and the page is
+   * cross-origin isolated: up to four of them, and half of more up to eight, where not
+   * given. The words do not depend on it. */
+  threads?: number;
   /** How downloads are made, and kept in the browser's private file system, from where the
    * next load has them. */
   storage?: StorageOptions;

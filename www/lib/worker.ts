@@ -37,9 +37,9 @@ let engine: Engine | undefined;
 let files: Files | undefined;
 let ready: Promise<Started> | undefined;
 
-/** Starts the wasm module, once. */
-function start(wasmUrl?: string): Promise<Started> {
-  ready ??= startEngine(wasmUrl).then((started) => {
+/** Starts the wasm module, once: the first call decides with which device. */
+function start(wish: Parameters<typeof startEngine>[0]): Promise<Started> {
+  ready ??= startEngine(wish).then((started) => {
     started.glue.on_panic((message: string) => post({ fatal: { code: "internal", message } }));
     return started;
   });
@@ -53,7 +53,7 @@ function loaded(): Engine {
 
 const handlers: { [N in CallName]: Handler<N> } = {
   async load(request, job) {
-    const started = await start(request.wasmUrl);
+    const started = await start(request);
     engine?.free();
     engine = undefined;
     files?.close();
@@ -69,8 +69,13 @@ const handlers: { [N in CallName]: Handler<N> } = {
   detokenize: (request) => loaded().detokenize(request),
   stats: () => loaded().stats(),
   agent,
-  async crash() {
-    const { glue } = await start();
+  async crash(where) {
+    const { glue, startThreads } = await start({});
+    if (where === "thread" && startThreads) {
+      // One more than the loaded models can have.
+      await startThreads(3);
+      glue.crash_on_thread();
+    }
     glue.crash();
     return null;
   },
@@ -81,7 +86,7 @@ let n_runs = 0;
 
 async function agent(request: AgentRequest): Promise<AgentReply> {
   if ("begin" in request || "replay" in request) {
-    const { AgentRun } = (await start(request.wasmUrl)).glue;
+    const { AgentRun } = (await start(request)).glue;
     const made = "begin" in request ? new AgentRun(request.begin) : AgentRun.replay(request.replay);
     const run = n_runs++;
     runs.set(run, made);

@@ -44,6 +44,8 @@ usage: cargo xtask <verb>
         rewrite the files that tests compare with: tests/counters.json
   package
         make the npm package of the library, and print where it is
+        TANDEM_THREADS=1 builds the engine a second time, with threads for pages that are
+        cross-origin isolated: so it does for serve, test and package --site
 ";
 
 fn main() -> ExitCode {

@@ -42,10 +42,10 @@ pub fn build(kind: page::Kind) -> Result<PathBuf, Trouble> {
     let mut tsc = tools::npm_program("tsc")?;
     tsc.args(["-p", "lib/tsconfig.package.json", "--outDir"]);
     page::step(tsc.arg(&dist))?;
-    for path in files(&lib.join("wasm"))? {
-        if let Some(name) = path.file_name() {
-            copy(&path, &dist.join("wasm").join(name))?;
-        }
+    let (modules, has_threads) = modules(&lib)?;
+    for path in modules {
+        let target = path.strip_prefix(&lib).unwrap_or(&path);
+        copy(&path, &dist.join(target))?;
     }
     rename_imports(&dist)?;
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
@@ -56,7 +56,7 @@ pub fn build(kind: page::Kind) -> Result<PathBuf, Trouble> {
         let models = tools::root().join("models");
         copy(&models.join(name), &out.join("models").join(name))?;
     }
-    let manifest = manifest(&lib.join("package.json"))?;
+    let manifest = manifest(&lib.join("package.json"), has_threads)?;
     let file = out.join("package.json");
     fs::write(&file, format!("{manifest:#}\n")).map_err(|error| broken(&file, &error))?;
     let mut npm = Command::new(tools::find("npm").unwrap_or_else(|| "npm".into()));
@@ -69,18 +69,21 @@ pub fn build(kind: page::Kind) -> Result<PathBuf, Trouble> {
     Ok(tools::target_dir().join(format!("package/tandem-llm-{version}.tgz")))
 }
 
-/// The engine's modules, with and without threads, and their types.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let entries = fs::read_dir(folder).map_err(|error| broken(folder, &error))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+/// The engine's modules and their types; whether those with threads are among them.
+fn modules(lib: &Path) -> Result<(Vec<PathBuf>, bool), Trouble> {
+    let threaded = lib.join("threaded.js");
+    let text = fs::read_to_string(&threaded).map_err(|error| broken(&threaded, &error))?;
+    let has_threads = text.contains("tandem_threads");
+    let wasm = lib.join("wasm");
+    let entries = fs::read_dir(&wasm).map_err(|error| broken(&wasm, &error))?;
+    let mut modules: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     // What a build without threads leaves of an earlier one with them is not the package's.
-    let threaded = fs::read_to_string(folder.join("threaded.js")).unwrap_or_default();
-    let threads = threaded.contains("tandem_threads");
-    files.retain(|path| {
+    modules.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !name.starts_with('.') && (threads || !name.starts_with("tandem_threads"))
+        !name.starts_with('.') && (has_threads || !name.starts_with("tandem_threads"))
     });
-    Ok(files)
+    modules.extend([threaded, lib.join("threaded.d.ts")]);
+    Ok((modules, has_threads))
 }
 
 /// What publint and are-the-types-wrong say of the package that was built.
@@ -99,12 +102,13 @@ pub fn check() -> Result<(), Trouble> {
         "--no-emoji",
     ]);
     // Wasm is no module; the flag takes all that follows.
-    attw.args(["--exclude-entrypoints", "./tandem_bg.wasm"]);
+    attw.arg("--exclude-entrypoints");
+    attw.args(["./tandem_bg.wasm", "./tandem_threads_bg.wasm"]);
     page::step(&mut attw)
 }
 
 /// The workspace's own package.json, pointing at what is built instead of at sources.
-fn manifest(source: &Path) -> Result<Value, Trouble> {
+fn manifest(source: &Path, has_threads: bool) -> Result<Value, Trouble> {
     let text = fs::read_to_string(source).map_err(|error| broken(source, &error))?;
     let mut manifest: Value =
         serde_json::from_str(&text).map_err(|error| broken(source, &error))?;
@@ -128,6 +132,10 @@ fn manifest(source: &Path) -> Result<Value, Trouble> {
     ];
     for (path, file) in plain {
         exports.insert(path.to_string(), file.into());
+    }
+    if has_threads {
+        let file = "tandem_threads_bg.wasm";
+        exports.insert(format!("./{file}"), format!("./dist/wasm/{file}").into());
     }
     fields.insert("exports".to_string(), exports.into());
     fields.insert("types".to_string(), "./dist/index.d.ts".into());

@@ -81,8 +81,9 @@ pub fn library(kind: Kind) -> Result<PathBuf, Trouble> {
     Ok(out)
 }
 
-/// `www/lib/wasm`: the engine and its bindings; and for what ships, where the sources of
-/// Rust's standard library are here, once more with threads.
+/// `www/lib/wasm`: the engine and its bindings; and for what ships, where `TANDEM_THREADS`
+/// asks for it and the sources of Rust's standard library are to be had, once more with
+/// threads: that takes everything twice as long.
 ///
 /// # Errors
 /// As [`build`].
@@ -93,39 +94,21 @@ pub fn wasm(kind: Kind) -> Result<(), Trouble> {
     step(&mut cargo)?;
     let built = tools::target_dir().join(BUILT);
     bindings(kind, &built, "tandem", &[])?;
-    let threads = match kind {
-        Kind::Dev => false,
-        Kind::Release if tools::standard_library() => true,
-        Kind::Release => {
-            eprintln!(
-                "note: no build with threads, which `rustup component add rust-src` makes possible"
-            );
-            false
+    let threaded = match kind {
+        Kind::Release if std::env::var("TANDEM_THREADS").is_ok_and(|on| on == "1") => {
+            threaded(kind).map(Some)
         }
+        _ => Ok(None),
     };
-    if threads {
-        // The standard library that comes with Rust is built for one thread. It takes an
-        // unstable switch of cargo's to build it for several, whichever toolchain this is.
-        let folder = tools::target_dir().join("threads");
-        let mut cargo = Command::new("cargo");
-        cargo
-            .args(BUILD)
-            .args(["-Z", "build-std=std,panic_abort", "--target-dir"])
-            .arg(&folder)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", THREADED_FLAGS.join(" "))
-            .current_dir(tools::root());
-        step(&mut cargo)?;
-        let built = folder.join(BUILT);
-        bindings(kind, &built, "tandem_threads", &["--enable-threads"])?;
-    }
-    let module = match threads {
-        true => THREADED_MODULE,
-        false => "export const threaded = undefined;\n",
-    };
-    let out = tools::root().join("www/lib/wasm");
-    write_if_new(&out.join("threaded.js"), module)?;
-    write_if_new(&out.join("threaded.d.ts"), THREADED_TYPES)
+    // Everything works without threads, so that what stands in their way is only told.
+    let module = threaded.unwrap_or_else(|trouble| {
+        eprintln!("note: no build with threads: {}", String::from(trouble));
+        None
+    });
+    let module = module.unwrap_or_else(|| "export const threaded = undefined;\n".to_string());
+    let lib = tools::root().join("www/lib");
+    write_if_new(&lib.join("threaded.js"), &module)?;
+    write_if_new(&lib.join("threaded.d.ts"), THREADED_TYPES)
 }
 
 /// What cargo is asked for.
@@ -141,6 +124,49 @@ const BUILD: &[&str] = &[
 /// Where it puts that, below its target folder.
 const BUILT: &str = "wasm32-unknown-unknown/release/tandem.wasm";
 
+/// The engine on threads, for the processor alone: where a GPU computes, the processor's
+/// threads have nothing to do. The module that says where it is.
+fn threaded(kind: Kind) -> Result<String, Trouble> {
+    const NAME: &str = "tandem_threads";
+    tools::standard_library()?;
+    // The standard library that comes with Rust is built for one thread. It takes an unstable
+    // switch of cargo's to build it for several, whichever toolchain this is.
+    let folder = tools::target_dir().join("threads");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(BUILD)
+        .args(["--no-default-features", "-Z", "build-std=std,panic_abort"])
+        .arg("--target-dir")
+        .arg(&folder)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", THREADED_FLAGS.join(" "))
+        .current_dir(tools::root());
+    step(&mut cargo)?;
+    bindings(kind, &folder.join(BUILT), NAME, &["--enable-threads"])?;
+    // With which size memory is to be made, only the module and its bindings know.
+    let glue = tools::root().join(format!("www/lib/wasm/{NAME}.js"));
+    let text = fs::read_to_string(&glue).unwrap_or_default();
+    let pages = text.split_once("initial:").map_or("", |(_, rest)| rest);
+    let pages: String = pages.chars().take_while(char::is_ascii_digit).collect();
+    if pages.is_empty() {
+        return Err(broken(
+            NAME,
+            &"its bindings do not say how large its memory is",
+        ));
+    }
+    Ok(format!(
+        "\
+import * as glue from \"./wasm/{NAME}.js\";
+export const threaded = {{
+  glue,
+  start: (module_or_path, memory) => glue.default({{ module_or_path, memory }}),
+  wasmUrl: () => new URL(\"./wasm/{NAME}_bg.wasm\", import.meta.url),
+  initialPages: {pages},
+}};
+"
+    ))
+}
+
 /// Memory that several instances share, up to all that 32 bits address, and what
 /// wasm-bindgen needs to give each a stack and variables of its own.
 const THREADED_FLAGS: &[&str] = &[
@@ -155,17 +181,17 @@ const THREADED_FLAGS: &[&str] = &[
     "-Clink-arg=--export=__tls_base",
 ];
 
-const THREADED_MODULE: &str = "\
-import * as glue from \"./tandem_threads.js\";
-export const threaded = {
-  glue,
-  wasmUrl: () => new URL(\"./tandem_threads_bg.wasm\", import.meta.url),
-};
-";
-
-/// Undefined where there was nothing to build it with.
 const THREADED_TYPES: &str = "\
-export declare const threaded: { glue: typeof import(\"./tandem.js\"); wasmUrl(): URL } | undefined;
+/** Undefined where there was nothing to build it with. */
+export declare const threaded:
+  | {
+      glue: typeof import(\"./wasm/tandem.js\");
+      start(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<unknown>;
+      wasmUrl(): URL;
+      /** Of memory, to begin with. */
+      initialPages: number;
+    }
+  | undefined;
 ";
 
 /// Bindings, and the engine that goes with them, made from cargo's output.

@@ -121,11 +121,31 @@ pub fn wasm_target() -> Result<(), Trouble> {
     set_up("rust", &mut add, "run it where there is a network")
 }
 
-/// Whether the sources of Rust's standard library are here.
-pub fn standard_library() -> bool {
-    let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]));
-    let library = "lib/rustlib/src/rust/library/std/Cargo.toml";
-    sysroot.is_some_and(|sysroot| Path::new(&sysroot).join(library).is_file())
+/// Makes sure that the sources of Rust's standard library are here.
+pub fn standard_library() -> Result<(), Trouble> {
+    let there = || {
+        let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]));
+        let library = "lib/rustlib/src/rust/library/std/Cargo.toml";
+        sysroot.is_some_and(|sysroot| Path::new(&sysroot).join(library).is_file())
+    };
+    if there() {
+        return Ok(());
+    }
+    if find("rustup").is_none() {
+        let why = "the sources of Rust's standard library are not here, nor rustup to add them \
+                   (https://rustup.rs; Debian: apt-get install rust-src)";
+        return Err(missing("rust", why));
+    }
+    let mut add = Command::new("rustup");
+    add.args(["component", "add", "rust-src"]);
+    set_up("rust", &mut add, "run it where there is a network")?;
+    match there() {
+        true => Ok(()),
+        false => Err(missing(
+            "rust",
+            "rustup added rust-src to another toolchain",
+        )),
+    }
 }
 
 /// The version of a package in Cargo.lock.

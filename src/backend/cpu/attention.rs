@@ -332,7 +332,7 @@ mod tests {
     use super::super::testing::noise;
     use super::*;
     use crate::backend::Rows;
-    use crate::backend::cpu::pool::spawn_thread;
+    use crate::backend::cpu::pool::Spawn;
 
     const HEADS: Heads = Heads {
         n_heads: 6,
@@ -371,7 +371,7 @@ mod tests {
         };
         let mut out = vec![f32::NAN; n_rows * out_width];
         attention(
-            &mut Compute::new(n_threads, spawn_thread),
+            &mut Compute::new(n_threads, Spawn::SYSTEM),
             &input,
             &mut out,
             out_width,

@@ -50,7 +50,7 @@ use attention::Scores;
 use cache::Caches;
 use compute::Compute;
 use ops::Workspace;
-pub use pool::{Job, Spawn, abandon_work, spawn_thread};
+pub use pool::{Job, Pool, Spawn, abandon_work};
 use rope::{QkNorms, Turns};
 use visible::Visible;
 use weights::Weight;
@@ -82,7 +82,7 @@ impl Default for CpuBackend {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            spawn: spawn_thread,
+            spawn: Spawn::SYSTEM,
             exact: false,
         }
     }

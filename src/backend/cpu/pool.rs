@@ -4,14 +4,10 @@
 //! how many threads there are. Where a thread cannot be had (WebAssembly without
 //! threads, a process at its limit) there is simply one fewer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-/// How often a thread looks for new work before it sleeps: some tens of microseconds,
-/// longer than the pause between most ops of a pass.
-const SPINS: usize = 2_000;
 
 /// What a panic carries.
 type Payload = Box<dyn std::any::Any + Send>;
@@ -19,13 +15,25 @@ type Payload = Box<dyn std::any::Any + Send>;
 /// What a thread is to do: serve a pool until it is over.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// Has a thread do a job; false where none can be had.
-pub type Spawn = fn(Job) -> bool;
+/// Where threads come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Spawn {
+    /// Has a thread do a job; false where none can be had.
+    pub start: fn(Job) -> bool,
+    /// How often a thread that waits looks again before it sleeps: for some tens of
+    /// microseconds, longer than the pause between most ops of a pass.
+    pub looks: usize,
+}
 
-/// Starts a thread of the operating system's.
-pub fn spawn_thread(job: Job) -> bool {
-    let builder = std::thread::Builder::new().name("tandem-cpu".to_string());
-    builder.spawn(job).is_ok()
+impl Spawn {
+    /// From the operating system.
+    pub const SYSTEM: Self = Self {
+        start: |job| {
+            let builder = std::thread::Builder::new().name("tandem-cpu".to_string());
+            builder.spawn(job).is_ok()
+        },
+        looks: 2_000,
+    };
 }
 
 /// Threads that wait for work, besides the one that asks for it.
@@ -37,16 +45,20 @@ pub struct Pool {
 thread_local! {
     /// The pool that this thread serves.
     static SERVED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    /// Whether it is counted among those at that pool's work.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Takes a thread out of the work that it is at, and has whoever waits for it panic in its
 /// place: for a thread that is about to end without unwinding, as in WebAssembly.
-pub fn abandon_work(message: String) {
+pub fn abandon_work(why: String) {
     let Some(shared) = SERVED.take() else { return };
+    if !AT_WORK.take() {
+        return;
+    }
     let mut state = shared.lock();
-    state.n_busy = state.n_busy.saturating_sub(1);
-    state.panic = Some(Box::new(message));
-    shared.is_done.notify_all();
+    state.abandoned = Some(why);
+    shared.leave(&state);
 }
 
 /// A closure of the thread that waits for it to be done.
@@ -61,29 +73,55 @@ unsafe impl Send for Work {}
 struct State {
     /// What to do; gone when there is nothing left to join.
     work: Option<Work>,
-    /// How many threads are at it.
-    n_busy: usize,
     /// How many threads sleep.
     n_asleep: usize,
     /// Of a thread that panicked at the work at hand.
     panic: Option<Payload>,
+    /// Why a thread is gone, for good.
+    abandoned: Option<String>,
+    /// Whoever gave the work sleeps until it is done.
+    is_awaited: bool,
     /// No more work will come.
     is_over: bool,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Counts works; read without the lock by threads that look for one.
+    /// Counts works. As `n_busy`, it changes under the lock and is read without it by those
+    /// who look.
     turn: AtomicUsize,
+    /// How many threads are at the work.
+    n_busy: AtomicUsize,
     has_work: Condvar,
     is_done: Condvar,
+    /// As [`Spawn::looks`].
+    looks: usize,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves counters that are still right.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for a while, until `holds`.
+    fn look(&self, holds: impl Fn() -> bool) -> bool {
+        for _ in 0..self.looks {
+            if holds() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    /// One fewer is at the work.
+    fn leave(&self, state: &MutexGuard<'_, State>) {
+        // Release: who sees that all are done sees what they did.
+        let was_last = self.n_busy.fetch_sub(1, Ordering::Release) == 1;
+        if was_last && state.is_awaited {
+            self.is_done.notify_all();
+        }
     }
 
     /// What a worker does until the pool is over.
@@ -96,12 +134,7 @@ impl Shared {
     fn look_for_work(&self) {
         let mut seen = 0;
         loop {
-            for _ in 0..SPINS {
-                if self.turn.load(Ordering::Acquire) != seen {
-                    break;
-                }
-                std::hint::spin_loop();
-            }
+            self.look(|| self.turn.load(Ordering::Acquire) != seen);
             let mut state = self.lock();
             while self.turn.load(Ordering::Acquire) == seen && !state.is_over {
                 state.n_asleep += 1;
@@ -113,19 +146,18 @@ impl Shared {
             }
             seen = self.turn.load(Ordering::Acquire);
             let Some(work) = state.work else { continue };
-            state.n_busy += 1;
+            self.n_busy.fetch_add(1, Ordering::Relaxed);
+            AT_WORK.set(true);
             drop(state);
             // A panic must not leave the count behind, or whoever waits would wait forever.
             // SAFETY: `run` does not return while `n_busy` counts this thread.
             let attempt = catch_unwind(AssertUnwindSafe(|| unsafe { (*work.0)() }));
             let mut state = self.lock();
-            state.n_busy -= 1;
+            AT_WORK.set(false);
             if let Err(payload) = attempt {
                 state.panic = Some(payload);
             }
-            if state.n_busy == 0 {
-                self.is_done.notify_all();
-            }
+            self.leave(&state);
         }
     }
 }
@@ -135,21 +167,36 @@ struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        // Nobody joins any more.
+        self.0.lock().work = None;
+        let is_done = || self.0.n_busy.load(Ordering::Acquire) == 0;
+        // Mostly the others are done as soon as this thread is.
+        if self.0.look(is_done) {
+            return;
+        }
         let mut state = self.0.lock();
-        state.work = None;
-        while state.n_busy > 0 {
+        state.is_awaited = true;
+        while !is_done() {
             state = (self.0.is_done.wait(state)).unwrap_or_else(PoisonError::into_inner);
         }
+        state.is_awaited = false;
     }
 }
 
 impl Pool {
     /// Of `n_threads`, this one included; 0 counts as 1.
     pub fn new(n_threads: usize, spawn: Spawn) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            n_busy: AtomicUsize::new(0),
+            has_work: Condvar::new(),
+            is_done: Condvar::new(),
+            looks: spawn.looks,
+        });
         let serves = |_: &usize| {
             let shared = Arc::clone(&shared);
-            spawn(Box::new(move || shared.serve()))
+            (spawn.start)(Box::new(move || shared.serve()))
         };
         let n_workers = (1..n_threads).take_while(serves).count();
         Self {
@@ -234,7 +281,14 @@ impl Pool {
         let running = Running(&self.shared);
         work();
         drop(running);
-        let panic = self.shared.lock().panic.take();
+        let mut state = self.shared.lock();
+        if let Some(why) = state.abandoned.take() {
+            drop(state);
+            // With a message of its own: where nothing unwinds, the hook is all that hears of it.
+            panic!("a thread of the engine's is gone: {why}");
+        }
+        let panic = state.panic.take();
+        drop(state);
         if let Some(payload) = panic {
             resume_unwind(payload);
         }
@@ -264,7 +318,7 @@ mod tests {
     #[test]
     fn every_piece_is_done_once_however_many_threads() {
         for n_threads in [0, 1, 2, 5] {
-            let mut pool = Pool::new(n_threads, spawn_thread);
+            let mut pool = Pool::new(n_threads, Spawn::SYSTEM);
             for (len, n) in [(0, 4), (1, 4), (4, 4), (1000, 3), (1000, 0), (7, 100)] {
                 for _ in 0..50 {
                     let mut data: Vec<usize> = vec![0; len];
@@ -282,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_goes_on() {
-        let mut pool = Pool::new(3, spawn_thread);
+        let mut pool = Pool::new(3, Spawn::SYSTEM);
         for culprit in 0..64 {
             let mut data = vec![0u32; 64];
             let attempt = catch_unwind(AssertUnwindSafe(|| {
@@ -302,10 +356,14 @@ mod tests {
     fn threads_that_cannot_be_had_are_done_without() {
         use std::sync::atomic::AtomicUsize;
         static LEFT: AtomicUsize = AtomicUsize::new(1);
-        let one = |job: Job| {
+        let start = |job: Job| {
             let left =
                 LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-            left.is_ok() && spawn_thread(job)
+            left.is_ok() && (Spawn::SYSTEM.start)(job)
+        };
+        let one = Spawn {
+            start,
+            ..Spawn::SYSTEM
         };
         assert_eq!(Pool::new(5, one).n_threads, 2);
         let mut alone = Pool::new(5, one);
@@ -320,13 +378,17 @@ mod tests {
         static N_ALIVE: AtomicUsize = AtomicUsize::new(0);
         let counted = |job: Job| {
             N_ALIVE.fetch_add(1, Ordering::SeqCst);
-            spawn_thread(Box::new(move || {
+            (Spawn::SYSTEM.start)(Box::new(move || {
                 job();
                 N_ALIVE.fetch_sub(1, Ordering::SeqCst);
             }))
         };
         for _ in 0..3 {
-            let mut pool = Pool::new(4, counted);
+            let spawn = Spawn {
+                start: counted,
+                ..Spawn::SYSTEM
+            };
+            let mut pool = Pool::new(4, spawn);
             pool.chunks(&mut [0_u32; 64], 1, |i, chunk| chunk[0] = i as u32);
             drop(pool);
         }
@@ -339,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_gives_up_hands_its_panic_to_who_waits() {
-        let mut pool = Pool::new(2, spawn_thread);
+        let mut pool = Pool::new(2, Spawn::SYSTEM);
         let here = std::thread::current().id();
         let mut caught = false;
         // The other thread may be late for the work; then there is none to give up.
@@ -358,7 +420,8 @@ mod tests {
                 });
             }));
             if let Err(payload) = attempt {
-                assert_eq!(payload.downcast_ref::<String>().unwrap(), "out of luck");
+                let why = payload.downcast_ref::<String>().unwrap();
+                assert_eq!(why, "a thread of the engine's is gone: out of luck");
                 caught = true;
                 break;
             }

@@ -278,7 +278,7 @@ impl<F: FnMut(usize, usize, &[f32])> Work for ByRow<'_, F> {
 mod tests {
     use super::super::testing::noise;
     use super::*;
-    use crate::backend::cpu::pool::spawn_thread;
+    use crate::backend::cpu::pool::Spawn;
 
     const N_OUT: usize = 13;
     const N_IN: usize = 512;
@@ -310,7 +310,7 @@ mod tests {
         for (&dtype, pack) in DType::ALL.iter().flat_map(|d| [(d, false), (d, true)]) {
             let row_bytes = dtype.row_bytes(N_IN).unwrap();
             let matrix = Matrix::new(dtype, N_IN, noise(N_OUT * row_bytes), pack);
-            let mut compute = Compute::new(1, spawn_thread);
+            let mut compute = Compute::new(1, Spawn::SYSTEM);
             let mut run = |x: &[f32]| bits(&run(&matrix, x, 0..N_OUT, &mut compute));
             let alone: Vec<u32> = x.chunks(N_IN).flat_map(&mut run).collect();
             for n_rows in 1..=17 {
@@ -332,14 +332,14 @@ mod tests {
                 &matrix,
                 &x,
                 0..n_out,
-                &mut Compute::new(1, spawn_thread),
+                &mut Compute::new(1, Spawn::SYSTEM),
             ));
             for n_threads in [2, 3, 5] {
                 let found = run(
                     &matrix,
                     &x,
                     0..n_out,
-                    &mut Compute::new(n_threads, spawn_thread),
+                    &mut Compute::new(n_threads, Spawn::SYSTEM),
                 );
                 assert!(bits(&found) == all, "{dtype}, {n_threads} threads");
             }
@@ -348,7 +348,7 @@ mod tests {
                     &matrix,
                     &x,
                     rows.clone(),
-                    &mut Compute::new(2, spawn_thread),
+                    &mut Compute::new(2, Spawn::SYSTEM),
                 );
                 let want = all.chunks(n_out).flat_map(|row| row[rows.clone()].to_vec());
                 assert!(
@@ -383,7 +383,7 @@ mod tests {
                         Stored::Packed(packed) => !packed.form.is_float(),
                         Stored::Rows { .. } => false,
                     };
-                    let found = run(&matrix, &x, 0..N_OUT, &mut Compute::new(1, spawn_thread));
+                    let found = run(&matrix, &x, 0..N_OUT, &mut Compute::new(1, Spawn::SYSTEM));
                     let mut w = vec![0.0; n_in];
                     for (at, &y) in found.iter().enumerate() {
                         matrix.row(at % N_OUT, &mut w);

@@ -1,10 +1,10 @@
 // Ours, from the package as it ships. options: device, speculation, threads
-export async function load({ model, draft, device, speculation }) {
+export async function load({ model, draft, device, speculation, threads }) {
   const { Tandem } = await import('/tandem/index.js');
   const at = (file) => ({ url: new URL(file, location.href).href });
-  const engine = await Tandem.load({ target: at(model.gguf), ...(draft ? { draft: at(draft) } : {}), device, contextTokens: 512 });
+  const engine = await Tandem.load({ target: at(model.gguf), ...(draft ? { draft: at(draft) } : {}), device, threads, contextTokens: 512 });
   return {
-    info: { device: engine.capabilities.device },
+    info: { device: engine.capabilities.device, threads: engine.capabilities.threads },
     async generate({ ids, n, onToken }) {
       const stream = await engine.completions.create({
         prompt: ids, max_tokens: n, temperature: 0, ignore_eos: true, stream: true, stream_options: { include_usage: true },
