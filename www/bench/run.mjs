@@ -118,11 +118,13 @@ async function run(model) {
     return {
       model: model.name, engine: r.engine.name, load_s: r.load_s, ttft_s: middle('ttft_s'), prefill_tokens_per_s: middle('prefill_tokens_per_s'),
       decode_tokens_per_s: middle('decode_tokens_per_s'), decode_range: speeds.length ? [Math.min(...speeds), Math.max(...speeds)] : null,
-      load_peak_mb: above(r.load_peak_mb), memory_mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, runs: r.runs,
+      load_peak_mb: above(r.load_peak_mb), memory_mb, wasm_gzip_mb: r.wasm_gzip_mb, info: r.info, error: r.error, note: fewer(r), runs: r.runs,
     };
   }));
 }
 
+/** What is to be said of an engine that did not get the threads it was asked to take: a build of ours without them. */
+const fewer = ({ engine, info }) => (info?.threads < engine.threads ? `on ${info.threads}: TANDEM_THREADS=1 builds ours with threads` : undefined);
 const gzipMb = (file) => gzipSync(fs.readFileSync(file)).length / 1e6;
 const version = (name) => JSON.parse(fs.readFileSync(path.join(peers, name, 'package.json'), 'utf8')).version;
 const report = {
