@@ -9,6 +9,7 @@ use super::made::{MadeToken, Replaced};
 use super::planner::{Choice, Guesser, Observed};
 use super::round::Decoder;
 use super::sequence::Sequence;
+use super::statistics::Noted;
 use super::terms;
 use super::verify::Verification;
 use crate::backend::{
@@ -204,8 +205,16 @@ impl Decoder<'_> {
             rows: num_guesses + 1,
             pass_s,
         });
-        self.stats
-            .note(made.len(), num_guesses, num_accepted, end_s - start_s);
+        self.stats.note(Noted {
+            num_tokens: made.len(),
+            num_drawn: num_made,
+            num_verified: num_guesses,
+            depth: num_guesses,
+            num_accepted,
+            has_drafted: num_guesses > 0,
+            seconds: end_s - start_s,
+            plain_step_s: self.planner.costs().pass_s(1),
+        });
         Ok(true)
     }
 }

@@ -17,7 +17,7 @@ use super::made::{LogprobsWanted, MadeToken, Replaced};
 use super::planner::{Choice, DraftLength, Guesser, Observed, Offer, Planner, Room, Tried};
 use super::sampling::{History, Sampler};
 use super::sequence::{PREFILL_CHUNK_TOKENS, Sequence, child};
-use super::statistics::Speculation;
+use super::statistics::{Noted, Speculation};
 use super::verify::Verification;
 use crate::backend::{Executor, LogitRows, MAX_TREE_ROWS, Rows};
 use crate::error::Result;
@@ -91,12 +91,7 @@ impl<'d> Decoder<'d> {
 
     /// What speculation did so far.
     pub fn speculation(&self) -> Speculation {
-        let plain_step_s = self.planner.costs().pass_s(1);
-        let measured = self.stats.num_tokens > 0;
-        Speculation {
-            plain_step_s: if measured { plain_step_s } else { 0.0 },
-            ..self.stats.clone()
-        }
+        self.stats.clone()
     }
 
     /// The planner's latest choice.
@@ -249,9 +244,16 @@ impl<'d> Decoder<'d> {
             self.planner.observe_choices(&walk.tried);
         }
         let verified = if choice.look_only { 0 } else { num_guesses };
-        let (num_made, seconds) = (made.len(), end_s - start_s);
-        self.stats
-            .note_tree(num_made, verified, depth, num_accepted, seconds);
+        self.stats.note(Noted {
+            num_tokens: made.len(),
+            num_drawn: made.len() - num_forced,
+            num_verified: verified,
+            depth,
+            num_accepted,
+            has_drafted: num_guesses > 0,
+            seconds: end_s - start_s,
+            plain_step_s: self.planner.costs().pass_s(1),
+        });
         self.watch(&choice, &looked_up, &made[num_forced..]);
         Ok(made)
     }

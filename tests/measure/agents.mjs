@@ -1,33 +1,20 @@
 /**
  * The pair that ships, in Chromium, on the questions of agent_prompts.json by every
- * strategy. It builds the library's test page around the engine in `www/lib/wasm` (`cargo xtask
- * serve` makes it) and the pair in `models/`, and serves that:
+ * strategy (what it needs: testing_page.mjs):
  *
  *     TANDEM_CHROMIUM=/usr/bin/chromium node tests/measure/agents.mjs [LIMIT]
  *
  * The tools are the page's own; each question knows what its tool says.
  */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { openTestingPage } from "./testing_page.mjs";
 
-const www = fileURLToPath(new URL("../../www/", import.meta.url));
-const { resolve } = createRequire(`${www}package.json`);
-const { default: { chromium } } = await import(resolve("@playwright/test"));
-const { build, preview } = await import(resolve("vite"));
-await build({ root: `${www}testing`, configFile: `${www}vite.testing.config.ts`, logLevel: "error" });
-const server = await preview({ root: www, configFile: false, logLevel: "error", build: { outDir: "dist" }, preview: { port: 0, host: "127.0.0.1" } });
-const url = server.resolvedUrls.local[0];
 const [limit = "60"] = process.argv.slice(2);
 const all = JSON.parse(readFileSync(new URL("agent_prompts.json", import.meta.url), "utf8"));
 // A smaller limit takes as many of each tool.
 const every = Math.max(1, Math.round(all.length / Number(limit)));
 const prompts = all.filter((_, i) => i % every === 0);
-const executablePath = process.env.TANDEM_CHROMIUM;
-const browser = await chromium.launch({ args: ["--no-sandbox"], ...(executablePath ? { executablePath } : {}) });
-const page = await browser.newPage();
-await page.goto(new URL("testing/", url).href);
-await page.waitForFunction(() => "testing" in window, undefined, { timeout: 300_000 });
+const { page, close } = await openTestingPage();
 for (const strategy of ["tools", "react", "rewoo"]) {
   const found = await page.evaluate(
     async ({ strategy, prompts }) => {
@@ -92,5 +79,4 @@ for (const strategy of ["tools", "react", "rewoo"]) {
   );
   console.log(JSON.stringify({ strategy, ...found }));
 }
-await browser.close();
-await server.close();
+await close();

@@ -1,13 +1,13 @@
 /**
  * What guessing gains in Chromium with the pair that ships: every mode in turns with
- * plain decoding, medians. Fails where any mode changes the text. Run it from www/,
- * where Playwright is, against a page that is served with its `testing/`:
+ * plain decoding, medians. Fails where any mode changes the text (what it needs:
+ * testing_page.mjs):
  *
- *     cp ../tests/measure/speculation.mjs . && node speculation.mjs http://127.0.0.1:8123/ [RUNS]
+ *     TANDEM_CHROMIUM=/usr/bin/chromium node tests/measure/speculation.mjs [RUNS]
  */
-import { chromium } from "@playwright/test";
+import { openTestingPage } from "./testing_page.mjs";
 
-const [url = "http://127.0.0.1:8123/", runs = "7"] = process.argv.slice(2);
+const [runs = "7"] = process.argv.slice(2);
 const STORY = "Once upon a time, there was a little girl named Lily. She lived in a small house near the forest with her mom and dad. One day, Lily went";
 const CASES = [
   { name: "a story, greedy", prompt: STORY, temperature: 0, drafter: "model" },
@@ -16,11 +16,7 @@ const CASES = [
 ];
 const MODES = [{ mode: "off" }, ...[1, 2, 3, 4].map((draft_length) => ({ mode: "fixed", draft_length })), { mode: "auto" }];
 
-const executablePath = process.env.TANDEM_CHROMIUM;
-const browser = await chromium.launch({ args: ["--no-sandbox"], ...(executablePath ? { executablePath } : {}) });
-const page = await browser.newPage();
-await page.goto(new URL("testing/", url).href);
-await page.waitForFunction(() => "testing" in window, undefined, { timeout: 300_000 });
+const { page, close } = await openTestingPage();
 
 /** Milliseconds a token after the first piece, and the text. */
 const once = (request) =>
@@ -58,4 +54,4 @@ for (const { name, drafter, ...request } of CASES) {
   const gains = others.map((ms, i) => `${MODES[i + 1].draft_length ?? "planner"}: ${(plain / ms).toFixed(2)}`);
   console.log(`${name}: ${(1000 / plain).toFixed(0)} tokens/s plain; ${gains.join(", ")}`);
 }
-await browser.close();
+await close();

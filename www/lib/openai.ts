@@ -388,7 +388,8 @@ export interface SpeculationStats {
   accepted_per_position: number[];
   /** Tokens that a verified round made, on average. */
   mean_acceptance_length: number;
-  /** Tokens a second over those of plain decoding, as measured; null before a plain step was. */
+  /** How many times as fast as plain decoding would have been, whose steps are measured meanwhile: 1 where
+   * nothing was drafted; null where none was measured in time. */
   speedup: number | null;
 }
 

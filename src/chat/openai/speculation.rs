@@ -180,8 +180,8 @@ pub struct SpeculationStats {
     pub accepted_per_position: Vec<usize>,
     /// Tokens that a verified round made, on average.
     pub mean_acceptance_length: f64,
-    /// Tokens a second over those of plain decoding, as measured; null before a plain
-    /// step was.
+    /// How many times as fast as plain decoding would have been, whose steps are measured
+    /// meanwhile: 1 where nothing was drafted; null where none was measured in time.
     pub speedup: Option<f64>,
 }
 
@@ -206,9 +206,8 @@ pub(super) fn add(sum: &mut Speculation, more: &Speculation) {
     sum.num_accepted_tokens += more.num_accepted_tokens;
     sum.num_tokens += more.num_tokens;
     sum.decode_s += more.decode_s;
-    if more.plain_step_s > 0.0 {
-        sum.plain_step_s = more.plain_step_s;
-    }
+    sum.plain_s += more.plain_s;
+    sum.num_unmeasured += more.num_unmeasured;
     let positions = sum
         .accepted_per_position
         .len()
