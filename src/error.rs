@@ -139,6 +139,8 @@ codes! {
     GpuFailed = "gpu_failed",
     /// A server that stands in for the engine refused or failed.
     RemoteFailed = "remote_failed",
+    /// The tab of a site that had the engine for the others went away.
+    EngineMoved = "engine_moved",
     /// The caller stopped it.
     Aborted = "aborted",
     /// A defect in this crate: please report it.

@@ -348,6 +348,15 @@ fn every_call_is_a_method_of_the_engine() {
 }
 
 #[test]
+fn tabs_share_an_engine_by_the_package_s_version() {
+    let package = source("www/lib/package.json");
+    let package: serde_json::Value = serde_json::from_str(&package).unwrap();
+    let version = package["version"].as_str().unwrap();
+    let stated = format!("const VERSION = \"{version}\";");
+    assert!(source("www/lib/shared.ts").contains(&stated), "{stated}");
+}
+
+#[test]
 fn codes_that_typescript_names_are_codes() {
     let known = names(Code::ALL.iter().map(|code| code.as_str()));
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/lib");

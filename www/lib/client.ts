@@ -23,6 +23,14 @@ export interface Transport {
   close(why?: TandemError): void;
 }
 
+/** What carries messages to whoever answers and back: a worker, or what leads to one. */
+export interface Line {
+  postMessage(message: ToWorker): void;
+  terminate(): void;
+  onmessage: ((event: MessageEvent<FromWorker>) => void) | null;
+  onerror: ((event: ErrorEvent) => void) | null;
+}
+
 /** Starts the worker that ships beside this module. */
 export function startWorker(url?: string | URL): Worker {
   if (typeof Worker === "undefined") {
@@ -34,7 +42,7 @@ export function startWorker(url?: string | URL): Worker {
 }
 
 export class Client implements Transport {
-  readonly #worker: Worker;
+  readonly #worker: Line;
   readonly #waiting = new Map<number, Waiting>();
   #next_id = 0;
   readonly #onClosed: (why: TandemError) => void;
@@ -42,7 +50,7 @@ export class Client implements Transport {
   #closed: TandemError | undefined;
 
   /** Takes the worker over. `onClosed` hears when it goes, whoever ended it. */
-  constructor(worker: Worker, onClosed: (why: TandemError) => void) {
+  constructor(worker: Line, onClosed: (why: TandemError) => void) {
     this.#onClosed = onClosed;
     this.#worker = worker;
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);

@@ -10,8 +10,9 @@ import type {
   CompletionParams,
   EngineStats,
 } from "./openai.ts";
-import type { Calls, LoadRequest } from "./protocol.ts";
+import type { AgentRequest, Calls, LoadRequest } from "./protocol.ts";
 import { Remote } from "./remote/remote.ts";
+import { nameOf, Shared } from "./shared.ts";
 import { placeOf } from "./storage/place.ts";
 import { storage, type ModelStorage } from "./storage/storage.ts";
 import { Stream } from "./stream.ts";
@@ -63,11 +64,17 @@ export interface Completions {
   create(body: CompletionParams, options?: RequestOptions): Promise<CompletionStream | Completion>;
 }
 
+/** How a worker is made that decides what agents do. */
+interface Decider {
+  start: () => Worker;
+  wasmUrl?: string;
+}
+
 /** From this size on, the browser is asked not to clear what is stored when space runs low. */
 const PERSIST_FROM_BYTES = 100e6;
 
 /**
- * A loaded model, in a worker of its own, or one behind a server. A loaded model answers
+ * A loaded model, in a worker of its own or another tab's, or one behind a server. A loaded model answers
  * requests one at a time, in the order they come.
  */
 export class Tandem {
@@ -96,11 +103,13 @@ export class Tandem {
   /** Gets from a goal to an answer with tools, under one policy. */
   readonly agent: { run(params: AgentParams): Promise<AgentResult> };
   readonly #client: Transport;
-  /** Decides what agents do, beside a server. */
+  /** Decides what agents do, where that is not the engine's worker. */
   #decider: Transport | undefined;
+  readonly #makeDecider: Decider;
 
-  private constructor(client: Transport, capabilities: Capabilities, closed: Promise<TandemError>) {
+  private constructor(client: Transport, capabilities: Capabilities, closed: Promise<TandemError>, decider: Decider) {
     this.#client = client;
+    this.#makeDecider = decider;
     this.capabilities = capabilities;
     this.closed = closed;
     this.chat = { completions: { create: this.#creator("chat") as ChatCompletions["create"] } };
@@ -120,29 +129,31 @@ export class Tandem {
     const { target, draft } = options.target
       ? { target: options.target, draft: options.draft }
       : { ...(await import("./embedded.ts")).embedded(), ...(options.draft ? { draft: options.draft } : {}) };
+    const request: LoadRequest = {
+      target: placeOf(target),
+      storage: options.storage ?? {},
+      options: {
+        device,
+        ...(contextTokens === undefined ? {} : { contextTokens }),
+        ...(memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes }),
+      },
+    };
+    if (threads !== undefined) request.threads = threads;
+    if (draft) request.draft = placeOf(draft);
+    if (wasmUrl !== undefined) {
+      // As any address of the page's: a worker would resolve it against its own.
+      const base = typeof location === "undefined" ? import.meta.url : location.href;
+      request.wasmUrl = new URL(wasmUrl, base).href;
+    }
+    const start = () => startWorker(options.workerUrl);
+    const name = options.shared && !options.worker ? await nameOf(request) : undefined;
     let onClosed!: (why: TandemError) => void;
     const closed = new Promise<TandemError>((resolve) => (onClosed = resolve));
-    const client = new Client(options.worker ?? startWorker(options.workerUrl), onClosed);
+    const client = name === undefined ? new Client(options.worker ?? start(), onClosed) : new Shared(name, start, onClosed);
     // A load does not look up between reads: to stop it, its worker is ended.
     const stop = () => client.close(new TandemError("aborted", "stopped"));
     signal?.addEventListener("abort", stop);
     try {
-      const request: LoadRequest = {
-        target: placeOf(target),
-        storage: options.storage ?? {},
-        options: {
-          device,
-          ...(contextTokens === undefined ? {} : { contextTokens }),
-          ...(memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes }),
-        },
-      };
-      if (threads !== undefined) request.threads = threads;
-      if (draft) request.draft = placeOf(draft);
-      if (wasmUrl !== undefined) {
-        // As any address of the page's: a worker would resolve it against its own.
-        const base = typeof location === "undefined" ? import.meta.url : location.href;
-        request.wasmUrl = new URL(wasmUrl, base).href;
-      }
       let asked = false;
       const onEvent = (progress: LoadProgress) => {
         if (!asked && progress.stored && progress.phase === "download" && progress.total_bytes >= PERSIST_FROM_BYTES) {
@@ -151,7 +162,8 @@ export class Tandem {
         }
         onProgress?.(progress);
       };
-      return new Tandem(client, await client.call("load", request, onEvent, signal), closed);
+      const decider = { start, ...(request.wasmUrl === undefined ? {} : { wasmUrl: request.wasmUrl }) };
+      return new Tandem(client, await client.call("load", request, onEvent, signal), closed, decider);
     } catch (error) {
       client.close();
       throw error;
@@ -173,7 +185,7 @@ export class Tandem {
     let onClosed!: (why: TandemError) => void;
     const closed = new Promise<TandemError>((resolve) => (onClosed = resolve));
     const remote = new Remote(options, onClosed);
-    return new Tandem(remote, await remote.open(options.model, options.signal), closed);
+    return new Tandem(remote, await remote.open(options.model, options.signal), closed, { start: startWorker });
   }
 
   /** How likely a text is under the model, token by token. */
@@ -204,7 +216,8 @@ export class Tandem {
     return this.#client.call("stats", null);
   }
 
-  /** Ends the worker and frees the model. Requests that wait fail with `aborted`. */
+  /** Ends the worker and frees the model. Requests that wait fail with `aborted`. Of a shared
+   * engine only this tab lets go. */
   dispose(): void {
     this.#client.close();
     this.#decider?.close();
@@ -217,7 +230,11 @@ export class Tandem {
     const is_server = this.#client instanceof Remote;
     const style = { grammar: !params.completions && !is_server, ...(own ? { observations: "tool" as const, fences: false } : {}), ...params.style };
     const host = {
-      agent: (request: Calls["agent"]["request"]) => this.#agents().call("agent", request),
+      agent: (request: AgentRequest) => {
+        const { wasmUrl } = this.#makeDecider;
+        const begins = "begin" in request || "replay" in request;
+        return this.#agents().call("agent", begins && wasmUrl !== undefined ? { ...request, wasmUrl } : request);
+      },
       chat: async (request: ChatCompletionParams, signal: AbortSignal, onChunk?: (chunk: ChatCompletionChunk) => void) => {
         if (params.completions) return params.completions.create(request, { signal });
         if (!onChunk) return this.chat.completions.create({ ...request, stream: false }, { signal });
@@ -229,11 +246,11 @@ export class Tandem {
     return runAgent(host, { ...params, style });
   }
 
-  /** Who decides what agents do: the engine's worker. Beside a server there is none, and the first
-   * run starts one, which loads no model. */
+  /** Who decides what agents do: the engine's worker. Beside a server there is none, and one of
+   * another tab may go: the first run starts one then, which loads no model. */
   #agents(): Transport {
-    if (!(this.#client instanceof Remote)) return this.#client;
-    return (this.#decider ??= new Client(startWorker(), () => (this.#decider = undefined)));
+    if (this.#client instanceof Client) return this.#client;
+    return (this.#decider ??= new Client(this.#makeDecider.start(), () => (this.#decider = undefined)));
   }
 
   #ask<N extends "score" | "classify" | "tokenize" | "detokenize">(

@@ -98,7 +98,14 @@ export interface LoadOptions {
   /** How downloads are made, and kept in the browser's private file system, from where the
    * next load has them. */
   storage?: StorageOptions;
-  /** Called as bytes arrive. */
+  /** Whether tabs of this site that load the same, in the same way, are to have one engine
+   * among them; false. The first tab has it; where that goes, another loads it. Requests that
+   * had told nothing yet are then asked again, replies in the making fail with `engine_moved`.
+   * Files and folders are not shared, nor is anything where the browser has no Web Locks or no
+   * `BroadcastChannel`, or a `worker` was given: that tab gets an engine of its own. */
+  shared?: boolean;
+  /** Called as bytes arrive; of a shared engine also when this tab loads it in place of
+   * another one. */
   onProgress?: (progress: LoadProgress) => void;
   /** Stops the load. */
   signal?: AbortSignal;
